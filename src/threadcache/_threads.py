@@ -1,0 +1,152 @@
+"""What a worker needs of the platform: a thread, its name, its signal mask, and where to report errors."""
+
+from __future__ import annotations
+
+import _thread
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+from contextlib import suppress
+from contextvars import Context
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+# Linux lets a thread write its own name here: at most 15 bytes, the rest is cut off (proc(5), "comm").
+_COMM = "/proc/thread-self/comm"
+
+
+def _main_thread_mask() -> Iterable[int] | None:
+    """The signals that the main thread blocks now, or None where threads have no signal mask."""
+    if not hasattr(signal, "pthread_sigmask"):
+        return None
+    if threading.current_thread() is not threading.main_thread():
+        # A thread can ask for no mask but its own; Linux shows the main thread's as the process's.
+        with suppress(OSError, ValueError), open("/proc/self/status", "rb") as status:
+            for line in status:
+                if line.startswith(b"SigBlk:"):
+                    bits = int(line.split()[1], 16)
+                    return {number for number in signal.valid_signals() if bits >> (number - 1) & 1}
+    return signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+_MASK = _main_thread_mask()
+
+
+def set_signal_mask() -> None:
+    """Give the calling thread the mask that the main thread had when this module was imported."""
+    if _MASK is not None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, _MASK)
+
+
+def _daemon_threads_allowed() -> bool:
+    """Whether this interpreter allows daemon threads; sub-interpreters may forbid them, and say so only here."""
+    try:
+        threading.Thread(daemon=True)
+    except RuntimeError:
+        return False
+    return True
+
+
+DAEMON = _daemon_threads_allowed()
+
+
+def start_thread(target: Callable[[], object]) -> None:
+    """Start a thread that runs ``target()`` in an empty context.
+
+    It is started in one call of a C function that does not wait for it, where `threading.Thread.start` is a dozen
+    lines of Python and waits. So no exception finds a thread half started, nothing can be submitted from within the
+    start (by a signal handler, say), and the caller goes on sooner. The thread is a daemon thread.
+
+    Raises:
+        RuntimeError: The platform has no threads, the operating system has none left, or the interpreter shuts down.
+        MemoryError: There is no memory for one.
+    """
+    if sys.platform in {"emscripten", "wasi"}:
+        raise RuntimeError(f"threadcache needs threads, and {sys.platform} has none")
+    if DAEMON:
+        _thread.start_new_thread(target, ())
+    else:
+        # An interpreter without daemon threads waits for every thread it knows, and breaks on any other.
+        threading.Thread(target=Context().run, args=(target,), daemon=False).start()
+
+
+def adopt_thread(name: str) -> threading.Thread:
+    """Make the calling thread known to `threading`, under a name, and return its object."""
+    thread = threading.current_thread()
+    name_thread(thread, name)
+    return thread
+
+
+def forget_thread() -> None:
+    """Undo `adopt_thread` in a thread that is about to end."""
+    if sys.version_info < (3, 13):
+        # Later versions do this by themselves. These two do not change any more, so their private names may be used.
+        with threading._active_limbo_lock:  # type: ignore[attr-defined]
+            active: dict[int, threading.Thread] = threading._active  # type: ignore[attr-defined]
+            if isinstance(active.get(threading.get_ident()), threading._DummyThread):
+                del active[threading.get_ident()]
+
+
+if sys.version_info >= (3, 14) or not sys.platform.startswith("linux"):
+
+    def name_thread(thread: threading.Thread, name: str) -> None:
+        """Name the calling thread, ``thread``; Python 3.14 and later tell the operating system as well."""
+        with suppress(Exception):  # a name is a label: it must not cost a job or a worker
+            thread.name = name
+else:
+
+    def name_thread(thread: threading.Thread, name: str) -> None:
+        """Name the calling thread, ``thread``, in Python and for the operating system."""
+        thread.name = name
+        with suppress(Exception):
+            comm = os.open(_COMM, os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(comm, name.encode(errors="replace"))
+            finally:
+                os.close(comm)
+
+
+def on_shutdown(callback: Callable[[], object]) -> None:
+    """Have ``callback()`` called when the interpreter begins to wait for its non-daemon threads.
+
+    No public function does this: `atexit` runs after that wait. Where the private one is missing, the interpreter's
+    exit takes as long as the idle timeout. Only interpreters without daemon threads ever need it.
+    """
+    register = getattr(threading, "_register_atexit", None)
+    if register is not None:
+        register(callback)
+
+
+def report(error: BaseException) -> None:
+    """Report what was raised where nobody can catch it, through `threading.excepthook`. Never raises."""
+    thread = threading.current_thread()
+    try:
+        threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, thread)))
+    except BaseException:
+        # The hook is broken, and so may be the next one: there is nothing left to tell it to.
+        with suppress(BaseException):
+            sys.excepthook(type(error), error, error.__traceback__)
+
+
+def warn(message: str) -> None:
+    """Issue a `RuntimeWarning`; where the program has made that an error, report it like one. Never raises."""
+    try:
+        warnings.warn(message, RuntimeWarning, stacklevel=3)
+    except BaseException as error:
+        report(error)
+
+
+def wait_for_end(native_id: int, deadline: float) -> None:
+    """Wait until the operating system's thread has ended, or until ``deadline`` (in seconds of `time.monotonic`).
+
+    A thread that nobody can join still has a few microseconds to go after its last line of Python. Linux shows when
+    it is gone, and there alone it matters: `os.fork` counts threads.
+    """
+    path = f"/proc/self/task/{native_id}"
+    while os.path.exists(path) and time.monotonic() < deadline:
+        time.sleep(0.0001)

@@ -1,0 +1,257 @@
+"""A worker: one thread, the jobs it runs, and how it parks and leaves. The model is told in the header of `_cache`."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from contextvars import Context
+from threading import getprofile, gettrace
+from typing import TYPE_CHECKING, Any
+
+from outcome import Error, Outcome, Value
+
+from . import _debug
+from ._threads import adopt_thread, forget_thread, name_thread, report, set_signal_mask, warn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ._cache import Job, ThreadCache
+
+
+class Worker:
+    """One thread of a cache. Its own thread alone calls its methods, and writes its fields but ``retiring``."""
+
+    __slots__ = (
+        "begun",  # its thread has begun to run
+        "cache",  # constant
+        "delivering",  # it listed itself and has not come back from `deliver`; read unlocked by `_ensure_wake`
+        "gone",  # it has left
+        "ident",  # Python's number of its thread, from when it has begun
+        "job",  # claimed from the line and not yet begun
+        "line",  # constant: the cache's line, and so the process, that it belongs to
+        "mailbox",  # its present mailbox; read unlocked by `_ensure_wake`
+        "native_id",  # the operating system's number of its thread
+        "next_job",  # constant: an iterator that takes jobs from the line
+        "profile",  # the profile function in force in its thread
+        "retiring",  # it has been claimed in order to leave; written by the claimant, before the put
+        "running",  # (fn, name, start in seconds) while `fn` runs; read unlocked by `jobs()`
+        "tally",  # its counters; read unlocked by `stats()`
+        "thread",  # its thread's object, from when it has begun
+        "trace",  # the trace function in force in its thread
+    )
+
+    thread: threading.Thread
+
+    def __init__(self, cache: ThreadCache) -> None:
+        self.cache = cache
+        self.line = cache._line
+        self.next_job: Iterator[Job] = iter(cache._line.popleft, None)
+        self.mailbox = cache._new_mailbox()
+        self.mailbox.put()  # a worker that is being started is on its way, like one that has been woken
+        self.tally = cache._borrow_tally()
+        self.job: Job | None = None
+        self.running: tuple[Callable[[], object], str | None, float] | None = None
+        self.trace: Any = None
+        self.profile: Any = None
+        self.begun = self.delivering = self.retiring = self.gone = False
+        self.ident = self.native_id = 0
+
+    def main(self) -> None:
+        """What the thread runs, from its start to its end."""
+        starting = True
+        try:
+            self._begin()
+            while True:
+                try:
+                    if starting:
+                        # First the job, and with it the next worker's wake-up: the hook may take its time.
+                        if self.job is None:
+                            self._claim()
+                        self._set_up()
+                        starting = False
+                    self._serve()
+                    self._clean_up()
+                    break
+                except BaseException as error:
+                    # Nothing in there raises: this is an asynchronous exception, aimed at a job that has ended.
+                    report(error)
+                    self._recover()
+        finally:
+            try:
+                self._leave()
+            except BaseException as error:  # the same once more
+                report(error)
+                self._leave()
+
+    def _begin(self) -> None:
+        """Become known. Nothing has been claimed yet, so whatever fails here costs a thread and no job."""
+        cache = self.cache
+        self.begun = True
+        cache._workers[self] = None  # once more, see race 6
+        self.ident = threading.get_ident()
+        set_signal_mask()
+        self.tally.started += 1
+        self.tally.peak = max(self.tally.peak, len(cache._workers))
+        self.mailbox.get(False, -1)
+
+    def _set_up(self) -> None:
+        cache = self.cache
+        self.thread = adopt_thread(cache._name)
+        self.native_id = threading.get_native_id()
+        alive = len(cache._workers)
+        if alive >= cache._warn_at and cache._unwarned:
+            cache._unwarned.clear()
+            warn(f"{cache!r} has {alive} threads: nothing but the layer above it limits them")
+        if cache._on_worker_start is not None:
+            _call_reporting(cache._on_worker_start)
+
+    def _serve(self) -> None:
+        """Run jobs and park, until it is time to leave. Entered awake and unlisted; left unlisted."""
+        cache = self.cache
+        idle = cache._idle
+        while True:
+            if self.job is None and not self._claim():
+                idle[self] = self.mailbox
+            else:
+                Context().run(self._run_job)
+                if self.line is not cache._line:
+                    return  # race 7
+                if not self.delivering:
+                    continue
+                self.delivering = False
+            # Listed; or claimed since, and then a put is coming.
+            if (cache._drains or len(idle) > cache._max_idle) and idle.pop(self, None) is not None:
+                return
+            # Not waiting is tried first because it is cheaper, and enough where `deliver` submits the next job.
+            if not self.mailbox.get(False, -1) and not self.mailbox.get(True, cache._keep_alive):
+                if idle.pop(self, None) is not None:
+                    return  # nobody can have claimed us, and nobody can any more
+                self.mailbox = cache._new_mailbox()  # race 4
+            if self.retiring:
+                self.retiring = False
+                if not self._claim():
+                    return
+
+    def _claim(self) -> bool:
+        """Take a job from the line, and see to it that somebody comes for the next one."""
+        try:
+            # This is `self.job = self.line.popleft()`, which would lose the job to an asynchronous exception: those
+            # are raised when a call returns, and between an iterator and the target of its `for` there is no call.
+            for self.job in self.next_job:  # noqa: B020 (two attributes of self, not self)
+                break
+        except IndexError:
+            return False
+        if self.line:
+            self._wake_next()
+        return True
+
+    def _wake_next(self) -> None:
+        try:
+            self.cache._ensure_wake()
+        except Exception as error:
+            # The jobs in the line have been accepted, and nobody is left to be told: race 5.
+            warn(f"{self.cache!r} got no thread ({error}): {len(self.line)} jobs wait for a worker to become free")
+
+    def _run_job(self) -> None:
+        """Run the claimed job: ``fn``, then list ourselves, then ``deliver``. Raises nothing.
+
+        Wherever an asynchronous exception strikes, `fn` and `deliver` are each called once: it becomes the outcome
+        until there is one, and is reported from then on.
+        """
+        cache = self.cache
+        assert self.job is not None
+        fn: Callable[[], object] | None
+        deliver: Callable[[Outcome[Any]], object] | None
+        result: Outcome[object]
+        _, fn, deliver, name = self.job
+        try:
+            self.job = None  # begun
+            if gettrace() is not self.trace or getprofile() is not self.profile:
+                self._follow_tracing()
+            if name is not None:
+                name_thread(self.thread, name)
+            self.running = fn, name, cache._clock()
+            # This is `outcome.capture(fn)` without the price of a call with any arguments.
+            result = Value(_debug.watch(fn) if cache._debug else fn())
+        except BaseException as error:
+            self.job = None
+            tb = error.__traceback__
+            result = Error(error.with_traceback(tb and tb.tb_next))
+            del tb
+        # `fn` is let go before anybody hears of the result, or it would live on until this thread is scheduled again.
+        fn = self.running = None
+        if self.line is not cache._line:
+            return  # race 7
+        self.tally.jobs += 1
+        while deliver is not None:
+            try:
+                if name is not None:
+                    name_thread(self.thread, cache._name)
+                if not self.line and not self.delivering:
+                    # While there is more in the line we do not list ourselves: we take it when we are back.
+                    self.delivering = True
+                    cache._idle[self] = self.mailbox
+                call, deliver = deliver, None
+                if cache._debug:
+                    _debug.deliver(call, result)
+                else:
+                    call(result)
+            except BaseException as error:
+                self.tally.deliver_errors += deliver is None
+                report(error)
+        # A frame lives as long as a traceback that somebody keeps, and so would these.
+        del call, result
+
+    def _follow_tracing(self) -> None:
+        """Use the functions of `threading.settrace` and `threading.setprofile`, also if they were set since."""
+        if gettrace() is not self.trace:
+            self.trace = gettrace()
+            sys.settrace(self.trace)
+        if getprofile() is not self.profile:
+            self.profile = getprofile()
+            sys.setprofile(self.profile)
+
+    def _recover(self) -> None:
+        """Come back to the state that `_serve` is entered in, from wherever it was left."""
+        self.cache._idle.pop(self, None)
+        self.mailbox = self.cache._new_mailbox()  # for if we had been claimed; the rest is as in race 4
+        self.delivering = self.retiring = False
+        if self.job is not None and self.line:
+            self._wake_next()  # it may be that we were about to
+
+    def _clean_up(self) -> None:
+        if self.cache._on_worker_exit is not None and self.line is self.cache._line:
+            _call_reporting(self.cache._on_worker_exit)
+
+    def _leave(self) -> None:
+        """Become unknown. Each step may be repeated, since the whole is if an asynchronous exception strikes."""
+        cache = self.cache
+        if self.line is not cache._line:
+            return  # race 7
+        # After `_serve` has returned these do nothing. They are for a thread that dies before it has begun, or of
+        # two asynchronous exceptions in a row: what was counting on it must not wait for ever.
+        cache._idle.pop(self, None)
+        self.mailbox.get(False, -1)
+        if self.job is not None:
+            job, self.job = self.job, None
+            self.line.appendleft(job)
+        if self.line:
+            self._wake_next()
+        forget_thread()
+        drains = list(cache._drains.values())
+        for gone in drains:
+            gone.put(self.native_id)  # first the number, so that who finds no worker left has all numbers
+        cache._workers.pop(self, None)
+        for gone in drains:
+            gone.put(0)  # and then a nudge to look
+        if not self.gone:
+            self.gone = True
+            cache._spare_tallies.append(self.tally)
+
+
+def _call_reporting(hook: Callable[[], object]) -> None:
+    try:
+        hook()
+    except BaseException as error:
+        report(error)
