@@ -1,0 +1,112 @@
+"""G10: KeyboardInterrupt at any bytecode of `start_thread_soon`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from conftest import DEADLINE, call, until
+from steps import at_each_opcode
+
+if TYPE_CHECKING:
+    from conftest import Harness
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("state", ["cold", "warm", "delivering"])
+def test_g10_interrupted_at_each_opcode(make_cache: Harness, state: str) -> None:
+    """The job was taken or it was not, the next call works, and all workers come back within their idle timeout."""
+    struck = taken = 0
+    for inject in at_each_opcode():
+        cache = make_cache(idle_timeout=0.02)
+        ready, go_on = threading.Event(), threading.Event()
+        if state == "warm":
+            call(cache, int)
+            until(lambda: cache.stats().idle == 1)
+        elif state == "delivering":
+            cache.start_thread_soon(int, lambda _: (ready.set(), go_on.wait(DEADLINE)))
+            assert ready.wait(DEADLINE)
+        ran: list[str] = []
+        delivered: SimpleQueue[Any] = SimpleQueue()
+        raised = inject(
+            interrupt,
+            lambda ran=ran, delivered=delivered: cache.start_thread_soon(lambda: ran.append("fn"), delivered.put),
+        )
+        assert inject.struck == isinstance(raised, KeyboardInterrupt)
+        struck += inject.struck
+        go_on.set()
+        assert call(cache, lambda: "next") == "next"
+        workers = cache.stats().workers
+        assert workers <= 3
+        cache.idle_timeout = 0
+        assert cache.drain(DEADLINE)  # which it could not if a worker were stuck, or listed twice
+        assert len(ran) == delivered.qsize() <= 1
+        taken += len(ran)
+        if not inject.struck:
+            assert ran
+    assert struck > 20
+    assert 1 <= taken < struck  # both ends of a call were reached
+
+
+def test_g10_two_submitters_and_one_interrupt_at_each_opcode(make_cache: Harness) -> None:
+    """Whoever is not interrupted loses nothing, wherever somebody else was."""
+    for inject in at_each_opcode():
+        cache = make_cache(idle_timeout=0.02)
+        call(cache, int)
+        results: SimpleQueue[Any] = SimpleQueue()
+        thread = threading.Thread(target=lambda: cache.start_thread_soon(lambda: "other", results.put))
+        inject(
+            lambda: (thread.start(), interrupt()),
+            lambda: cache.start_thread_soon(lambda: "interrupted", lambda outcome: None),
+        )
+        if inject.struck:
+            thread.join()
+            assert results.get(timeout=DEADLINE).unwrap() == "other"
+        assert cache.drain(DEADLINE)
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs POSIX signals")
+def test_g10_real_interrupts() -> None:
+    """A child that submits is interrupted again and again; nothing that was accepted is lost."""
+    code = r"""
+        import itertools, os, signal, time, threadcache
+        accepted, delivered = set(), set()
+        cache = threadcache.ThreadCache(idle_timeout=0.05)
+        interrupts = 0
+        deadline = time.monotonic() + 50
+        numbers = itertools.count()
+        while interrupts < 100:
+            try:
+                assert time.monotonic() < deadline
+                os.write(1, b"strike\n")
+                while True:
+                    number = next(numbers)
+                    cache.start_thread_soon(int, lambda outcome, number=number: delivered.add(number))
+                    accepted.add(number)
+            except KeyboardInterrupt:
+                interrupts += 1
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        print("done", flush=True)
+        assert cache.drain(30)
+        lost = accepted - delivered
+        assert not lost, lost
+        # A job may have been taken and the call interrupted all the same, at most once an interrupt.
+        assert len(delivered - accepted) <= interrupts
+    """
+    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.strip() == "done":
+                break
+            os.kill(process.pid, signal.SIGINT)
+        assert process.wait(60) == 0

@@ -1,0 +1,82 @@
+"""The public surface, and what importing it costs."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING
+
+from conftest import child
+
+import threadcache
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SURFACE = {
+    "ThreadCache": "(*, idle_timeout: 'float' = 10.0, max_idle: 'int | None' = None, "
+    "name: 'str' = 'threadcache worker', "
+    "on_worker_start: 'Callable[[], object] | None' = None, on_worker_exit: 'Callable[[], object] | None' = None, "
+    "warn_at: 'float' = 1000) -> 'None'",
+    "start_thread_soon": "(fn: 'Callable[[], T]', deliver: 'Callable[[Outcome[T]], object]', "
+    "name: 'str | None' = None) -> 'None'",
+}
+FIELDS = {
+    "JobInfo": ("fn", "name", "thread", "seconds"),
+    "Stats": (
+        *("workers", "idle", "busy", "peak", "started", "retired", "jobs"),
+        *("start_failures", "deliver_errors"),
+    ),
+}
+METHODS = {
+    "drain": "(self, timeout: 'float | None' = None) -> 'bool'",
+    "jobs": "(self) -> 'list[JobInfo]'",
+    "start_thread_soon": "(self, fn: 'Callable[[], T]', deliver: 'Callable[[Outcome[T]], object]', "
+    "name: 'str | None' = None) -> 'None'",
+    "stats": "(self) -> 'Stats'",
+    "trim": "(self, keep: 'int' = 0) -> 'int'",
+}
+
+
+def signature(thing: Callable[..., object]) -> str:
+    """Without private parameters, which are for tests."""
+    found = inspect.signature(thing)
+    public = [parameter for name, parameter in found.parameters.items() if not name.startswith("_")]
+    return str(found.replace(parameters=public))
+
+
+def test_the_public_surface() -> None:
+    assert sorted(threadcache.__all__) == sorted([*SURFACE, *FIELDS, "__version__", "default_cache"])
+    public = {name for name in vars(threadcache) if not name.startswith("_")}
+    assert public - {"annotations"} == {*SURFACE, *FIELDS, "default_cache"}
+    for name, expected in SURFACE.items():
+        assert signature(getattr(threadcache, name)) == expected, name
+    for name, fields in FIELDS.items():
+        assert getattr(threadcache, name)._fields == fields
+    methods = {name for name in vars(threadcache.ThreadCache) if not name.startswith("_")}
+    assert methods == {*METHODS, "idle_timeout", "max_idle"}
+    for name, expected in METHODS.items():
+        assert signature(getattr(threadcache.ThreadCache, name)) == expected, name
+
+
+def test_everything_public_is_documented_and_says_where_it_lives() -> None:
+    for name in threadcache.__all__:
+        thing = getattr(threadcache, name)
+        if not isinstance(thing, str):
+            assert inspect.getdoc(thing), name
+    for kind in (threadcache.JobInfo, threadcache.Stats, threadcache.ThreadCache):
+        assert kind.__module__ == "threadcache"
+    for name in METHODS:
+        assert inspect.getdoc(getattr(threadcache.ThreadCache, name)), name
+
+
+def test_importing_is_light() -> None:
+    """It starts no thread, and imports next to nothing that importing `outcome` did not."""
+    child("""
+        import sys, threading, outcome
+        before = set(sys.modules)
+        import threadcache
+        new = {name for name in set(sys.modules) - before if name.partition(".")[0] != "threadcache"}
+        assert new <= {"signal", "math", "contextvars", "_contextvars", "_pypy_util", "cffi", "__pypy__"}, new
+        assert threading.active_count() == 1
+        assert not {"asyncio", "trio", "anyio", "ctypes", "logging", "rich"} & set(sys.modules) - before
+    """)
