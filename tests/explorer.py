@@ -1,8 +1,8 @@
 """Runs a scenario under every schedule of its threads, up to a bound, instead of hoping for the bad one.
 
 The threads are real, but only one runs at a time, and it hands over at *steps*: the core's lines (or opcodes).
-Mailboxes and thread starts are virtual, through the cache's own seams, so the explorer knows who is blocked; a wait with
-a timeout may time out at any moment, which is a decision of the schedule like any other.
+Mailboxes and thread starts are virtual, through the cache's own seams, so the explorer knows who is blocked; a wait
+with a timeout may time out at any moment, which is a decision of the schedule like any other.
 
 A schedule is a list of decisions: at step n go on with thread t. The default is to let the running thread go on until
 it blocks. Schedules with one departure from that (a preemption, or an early timeout), two, and so on are explored in

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 MODEL = (threadcache._cache, threadcache._worker)
-"""Where the explorer looks. Not in `_threads`: it takes a lock of the interpreter's own, which the explorer can't see."""
+"""Where the explorer looks. Not in `_threads`: it takes a lock of the interpreter's, which the explorer can't see."""
 OPCODES = not hasattr(sys, "pypy_version_info")
 
 _local = threading.local()

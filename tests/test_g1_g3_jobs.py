@@ -85,10 +85,10 @@ def test_g1_a_name_that_fails_to_become_a_str_is_refused_at_the_call(cache: Thre
 def test_g1_without_a_thread_nothing_is_taken(make_cache: Harness, error: Exception) -> None:
     failing = [error]
 
-    def start(target: Any) -> None:
+    def start(target: Any, args: tuple[()]) -> None:
         if failing:
             raise failing[0]
-        start_thread(target)
+        start_thread(target, ())
 
     cache = make_cache(_start_thread=start)
     calls: list[Any] = []
@@ -133,11 +133,11 @@ def test_g1_a_job_whose_own_thread_failed_to_start_may_run_all_the_same(make_cac
     started, release = threading.Event(), threading.Event()
     first = True
 
-    def start(target: Any) -> None:
+    def start(target: Any, args: tuple[()]) -> None:
         nonlocal first
         if first:
             first = False
-            return start_thread(target)
+            return start_thread(target, ())
         # The second job is in the line now. Before its thread fails to start, the first worker takes it.
         release.set()
         until(lambda: not cache._line)
@@ -158,10 +158,18 @@ def test_g1_a_job_whose_own_thread_failed_to_start_may_run_all_the_same(make_cac
     assert [results.get(timeout=DEADLINE).unwrap() for _ in range(2)] == ["first", "second"]
 
 
-def test_g1_a_platform_without_threads_has_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.platform", "wasi")
-    with pytest.raises(RuntimeError, match="threadcache needs threads, and wasi has none"):
-        start_thread(print)
+def test_g1_a_platform_without_threads_has_one_clear_error() -> None:
+    done = child("""
+        import outcome, signal, sys
+        sys.platform = "wasi"
+        import threadcache
+        for _ in range(2):
+            try:
+                threadcache.start_thread_soon(print, print)
+            except RuntimeError as error:
+                print(error)
+    """)
+    assert done.stdout.splitlines() == ["threadcache needs threads, and wasi has none"] * 2
 
 
 def test_g3_500_jobs_that_wait_for_each_other(cache: ThreadCache) -> None:
@@ -188,17 +196,17 @@ class Gate:
         self.asked = 0
         self.held: list[Any] = []
 
-    def __call__(self, target: Any) -> None:
+    def __call__(self, target: Any, args: tuple[()]) -> None:
         self.asked += 1
         if self.closed:
             self.held.append(target)
         else:
-            start_thread(target)
+            start_thread(target, ())
 
     def open(self) -> None:
         self.closed = False
         while self.held:
-            start_thread(self.held.pop())
+            start_thread(self.held.pop(), ())
 
 
 def test_g3_a_burst_needs_one_wake_up(make_cache: Harness) -> None:
@@ -220,7 +228,7 @@ def test_g3_first_come_first_served(make_cache: Harness) -> None:
     done: SimpleQueue[Any] = SimpleQueue()
     for number in range(5):
         cache.start_thread_soon(lambda number=number: order.append(number), done.put)
-    start_thread(gate.held.pop())  # its successor is held back, so this worker runs all of them
+    start_thread(gate.held.pop(), ())  # its successor is held back, so this worker runs all of them
     for _ in range(5):
         done.get(timeout=DEADLINE)
     assert order == [0, 1, 2, 3, 4]
@@ -248,7 +256,7 @@ def test_g3_accepted_jobs_outlive_a_lack_of_threads(make_cache: Harness) -> None
     targets: SimpleQueue[Any] = SimpleQueue()
     failing = False
 
-    def start(target: Any) -> None:
+    def start(target: Any, args: tuple[()]) -> None:
         if failing:
             raise RuntimeError("can't start new thread")
         targets.put(target)
@@ -258,7 +266,7 @@ def test_g3_accepted_jobs_outlive_a_lack_of_threads(make_cache: Harness) -> None
     for number in range(10):
         cache.start_thread_soon(lambda number=number: number, results.put)
     failing = True
-    start_thread(targets.get())
+    start_thread(targets.get(), ())
     assert [results.get(timeout=DEADLINE).unwrap() for _ in range(10)] == list(range(10))
     stats = cache.stats()
     assert stats.started == 1
@@ -267,16 +275,16 @@ def test_g3_accepted_jobs_outlive_a_lack_of_threads(make_cache: Harness) -> None
 
 def test_g3_a_lack_of_threads_is_said(make_cache: Harness, recwarn: pytest.WarningsRecorder) -> None:
     targets: SimpleQueue[Any] = SimpleQueue()
-    cache = make_cache(_start_thread=targets.put)
+    cache = make_cache(_start_thread=lambda target, args: targets.put(target))
     results: SimpleQueue[Any] = SimpleQueue()
     for _ in range(2):
         cache.start_thread_soon(int, results.put)
 
-    def start(target: Any) -> None:
+    def start(target: Any, args: tuple[()]) -> None:
         raise RuntimeError("can't start new thread")
 
     cache._start_thread = start
-    start_thread(targets.get())
+    start_thread(targets.get(), ())
     for _ in range(2):
         results.get(timeout=DEADLINE)
     (warning,) = recwarn

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def occupy(cache: ThreadCache, workers: int) -> list[threading.Event]:
-    """Keep ``workers`` workers busy; setting the n-th event lets the n-th go."""
+    """Make ``workers`` workers busy, one after another; setting the n-th event lets the n-th go."""
     started: SimpleQueue[None] = SimpleQueue()
     events = [threading.Event() for _ in range(workers)]
 
@@ -32,7 +32,6 @@ def occupy(cache: ThreadCache, workers: int) -> list[threading.Event]:
 
     for event in events:
         cache.start_thread_soon(lambda event=event: wait(event), lambda outcome: outcome.unwrap())
-    for _ in events:
         started.get(timeout=DEADLINE)
     return events
 

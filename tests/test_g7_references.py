@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import sysconfig
 import threading
 import weakref
 from queue import SimpleQueue
@@ -12,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from conftest import DEADLINE, call, until
 
+from threadcache._threads import start_thread
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from threadcache import ThreadCache
 
 REFCOUNTING = sys.implementation.name == "cpython"
+BIASED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
 
 @pytest.fixture(autouse=True)
@@ -28,10 +32,18 @@ def no_collector() -> Iterator[None]:
     gc.enable()
 
 
-def assert_dead(*references: weakref.ref[Any]) -> None:
+def assert_dead(cache: ThreadCache | None, *references: weakref.ref[Any]) -> None:
     if not REFCOUNTING:
         gc.collect()  # a PyPy object is gone when the collector says so, but it must not be reachable
-    until(lambda: all(reference() is None for reference in references))
+
+    def dead() -> bool:
+        if BIASED and cache is not None:
+            # What a thread made and another let go last is gone when the first one runs again: PEP 703, "Biased
+            # Reference Counting". Nobody refers to it until then.
+            call(cache, int)
+        return all(reference() is None for reference in references)
+
+    until(dead)
 
 
 class Thing:
@@ -80,8 +92,9 @@ def test_g7_fn_deliver_arguments_and_result(cache: ThreadCache, name: str | None
     cache.start_thread_soon(fn, deliver, name)
     assert deliver.done.wait(DEADLINE)
     del fn, deliver, result
-    assert_dead(*references)
-    assert cache.stats().idle == 1  # a worker is there that might have kept them
+    assert_dead(cache, *references)
+    assert cache.stats().started == 1  # the worker is there that might have kept them
+    assert cache.stats().idle == 1
 
 
 def test_g7_a_failing_job(cache: ThreadCache) -> None:
@@ -96,7 +109,7 @@ def test_g7_a_failing_job(cache: ThreadCache) -> None:
     del fn, deliver, local
     assert references[0]() is not None  # the traceback, which we hold, holds it
     del error
-    assert_dead(*references)
+    assert_dead(cache, *references)
 
 
 def test_g7_a_failing_job_whose_error_outlives_its_delivery(cache: ThreadCache) -> None:
@@ -111,7 +124,7 @@ def test_g7_a_failing_job_whose_error_outlives_its_delivery(cache: ThreadCache) 
     until(lambda: cache.stats().idle == 1)
     call(cache, int)
     del caught, fn
-    assert_dead(error, reference)
+    assert_dead(cache, error, reference)
 
 
 def test_g7_a_failing_deliver(cache: ThreadCache, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,10 +142,10 @@ def test_g7_a_failing_deliver(cache: ThreadCache, monkeypatch: pytest.MonkeyPatc
     cache.start_thread_soon(fn, deliver)
     del fn, deliver, result
     assert reported.wait(DEADLINE)
-    assert_dead(*references)
+    assert_dead(cache, *references)
 
 
-@pytest.mark.skipif(not REFCOUNTING, reason="needs reference counting")
+@pytest.mark.skipif(not REFCOUNTING or BIASED, reason="needs reference counts that are exact at once")
 def test_g7_fn_is_let_go_before_deliver_is_called(cache: ThreadCache) -> None:
     fn = Fn(1)
     reference = weakref.ref(fn)
@@ -150,21 +163,22 @@ def test_g7_context_values_of_a_job(cache: ThreadCache) -> None:
     reference = weakref.ref(thing)
     call(cache, lambda: variable.set(thing) and None)
     del thing
-    assert_dead(reference)
+    assert_dead(cache, reference)
 
 
 def test_g7_what_was_refused(cache: ThreadCache) -> None:
     fn, deliver = Fn(1), Deliver()
     references = [weakref.ref(fn), weakref.ref(deliver)]
 
-    def refuse(target: Any) -> None:
+    def refuse(target: Any, args: tuple[()]) -> None:
         raise RuntimeError("can't start new thread")
 
     cache._start_thread = refuse
     with pytest.raises(RuntimeError):
         cache.start_thread_soon(fn, deliver)
+    cache._start_thread = start_thread
     del fn, deliver
-    assert_dead(*references)
+    assert_dead(cache, *references)
 
 
 def test_g7_a_cache_that_is_dropped_goes_when_its_workers_do(make_cache: Any) -> None:
@@ -175,4 +189,4 @@ def test_g7_a_cache_that_is_dropped_goes_when_its_workers_do(make_cache: Any) ->
     make_cache.caches.clear()
     del cache
     gc.collect()
-    assert_dead(reference)
+    assert_dead(None, reference)

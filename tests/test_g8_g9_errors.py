@@ -143,11 +143,11 @@ class Struck(BaseException):
     """What comes out of nowhere."""
 
 
-def start_thread_that_is_struck(injection: Injection, target: Any) -> None:
+def start_thread_that_is_struck(injection: Injection, target: Any, args: tuple[()]) -> None:
     def strike() -> None:
         raise Struck
 
-    start_thread(lambda: injection(strike, target))
+    start_thread(lambda: injection(strike, target), ())
 
 
 @pytest.mark.skipif(sys.implementation.name != "cpython", reason="needs opcodes")

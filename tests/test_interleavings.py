@@ -29,7 +29,7 @@ class Stage:
         self.log: list[tuple[str, str, int]] = []
         self.cache = threadcache.ThreadCache(_new_mailbox=run.mailbox, _start_thread=self.start, **arguments)
 
-    def start(self, target: Callable[[], object]) -> None:
+    def start(self, target: Callable[[], object], args: tuple[()]) -> None:
         if self.threads == 0:
             raise RuntimeError("can't start new thread")
         self.threads -= 1
@@ -216,7 +216,7 @@ def test_the_explorer_finds_a_lost_wakeup() -> None:
             self._hand_over()  # the lines of this file are no steps by themselves
             self._line.append((object(), fn, deliver, name))
             if not on_its_way:
-                self._wake()
+                self._wake(by_worker=False)
 
         def _hand_over(self) -> None:
             run = self._new_mailbox.__self__

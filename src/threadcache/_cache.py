@@ -50,10 +50,10 @@ The states of a worker
 state    listed  delivering mailbox left by
 ======== ======= ========== ======= =====================================================================
 starting no      no         full    its own thread, which takes the token (-> awake)
-awake    no      no         empty   itself: claims a job (-> busy) or lists itself (-> parked) or leaves
-busy     no      no         empty   itself: `fn` has ended; more in the line (-> awake, when delivered),
-                                    or not: lists itself (-> deliver.)
-deliver. yes     yes        empty   itself: `deliver` is back (-> parked); or a claimant (-> claimed)
+awake    no      no         empty   itself: claims a job (-> busy), or lists itself (-> parked), or leaves
+busy     no      no         empty   itself: `fn` has ended, it lists itself (-> deliver.)
+deliver. yes     yes        empty   itself: `deliver` is back (-> parked, or -> awake if there was more in
+                                    the line); or a claimant (-> claimed)
 parked   yes     no         empty   a claimant (-> claimed), or itself after `idle_timeout` (-> gone)
 claimed  no      any        empty   the claimant, by the put (-> called), or itself after the timeout: race 4
 called   no      any        full    itself, when back from `deliver`: takes the token (-> awake)
@@ -61,8 +61,8 @@ gone     no      no         empty
 ======== ======= ========== ======= =====================================================================
 
 A worker is *on its way* if its mailbox is full and it is not delivering: then it takes the token and looks at the
-line with nothing in between that could block. That is no fourth fact beside the others but derived from them at
-each look, so that no exception can leave it behind wrong.
+line, after some milliseconds at the most (`_worker.HOLD_BACK`). That is no fourth fact beside the others but derived
+from them at each look, so that no exception can leave it behind wrong.
 
 The rule
 ========
@@ -86,8 +86,8 @@ Races
 
 1. *A job arrives as its worker goes idle.* W finds the line empty (1), S appends and finds nobody idle or on the
    way (2), W lists itself (3): S starts a thread that was not needed. This takes a worker that came for a job and
-   found none; one that has just run a job lists itself before `deliver` tells anybody, so a sequence of jobs never
-   meets it (G5).
+   found none. One that has just run a job lists itself before `deliver` tells anybody, and helps itself from the
+   line only if there was something in it before that; so a sequence of jobs never meets this race (G5).
 
 2. *A job is claimed before its own wake-up.* S appends J (1), W, which was awake, claims it (2), S wakes X (3): X
    finds nothing and goes back. Before it starts a thread, which is dear, S looks whether the line is empty.
@@ -120,6 +120,7 @@ Races
 
 from __future__ import annotations
 
+import builtins
 import math
 import operator
 import os
@@ -145,9 +146,6 @@ if TYPE_CHECKING:
     from ._mailbox import MailboxLike
 
 T = TypeVar("T")
-
-# What start_thread_soon raises when the interpreter goes down. Python 3.13 has a name for it, of the same family.
-_FinalizationError: type[RuntimeError] = getattr(__import__("builtins"), "PythonFinalizationError", RuntimeError)
 
 
 Job = tuple[object, "Callable[[], Any]", "Callable[[Outcome[Any]], object]", "str | None"]
@@ -190,7 +188,7 @@ class ThreadCache:
         warn_at: float = 1000,
         _clock: Callable[[], float] = time.monotonic,
         _new_mailbox: Callable[[], MailboxLike] = Mailbox,
-        _start_thread: Callable[[Callable[[], object]], object] = start_thread,
+        _start_thread: Callable[[Callable[[], object], tuple[()]], object] = start_thread,
     ) -> None:
         if not isinstance(name, str):
             raise TypeError(f"name must be a str, not {type(name).__name__}")
@@ -210,7 +208,9 @@ class ThreadCache:
         self._clock = _clock
         self._new_mailbox = _new_mailbox
         self._start_thread = _start_thread
-        self._is_finalizing = sys.is_finalizing  # the module's globals may be gone when it is needed
+        # The module's globals may be gone when these are needed.
+        self._is_finalizing = sys.is_finalizing
+        self._finalization_error: type[RuntimeError] = getattr(builtins, "PythonFinalizationError", RuntimeError)
         self._reset()
         _caches.add(self)
 
@@ -286,7 +286,7 @@ class ThreadCache:
                 raise TypeError(f"name must be a str or None, not {type(name).__name__}")
             name = str(name)  # so that it can't fail later, in the worker
         if self._is_finalizing():
-            raise _FinalizationError("cannot start a job at interpreter shutdown")
+            raise self._finalization_error("cannot start a job at interpreter shutdown")
         job = object(), fn, deliver, name
         line = self._line
         try:
@@ -294,7 +294,7 @@ class ThreadCache:
             # _ensure_wake, written out: a call less on the hot path
             waking = self._waking
             if waking.mailbox.is_empty() or waking.delivering:
-                self._wake()
+                self._wake(by_worker=False)
         except BaseException as error:
             try:
                 line.remove(job)
@@ -305,11 +305,12 @@ class ThreadCache:
             raise
 
     def _ensure_wake(self) -> None:
+        """What a worker does that leaves jobs in the line."""
         waking = self._waking
         if waking.mailbox.is_empty() or waking.delivering:
-            self._wake()
+            self._wake(by_worker=True)
 
-    def _wake(self) -> None:
+    def _wake(self, by_worker: bool) -> None:
         """Wake the worker that became idle last, or start one."""
         try:
             worker, mailbox = self._idle.popitem()
@@ -319,14 +320,21 @@ class ThreadCache:
             mailbox.put()
             self._waking = worker
         elif self._line:  # race 2
-            self._start_worker()
+            self._start_worker(by_worker)
 
-    def _start_worker(self) -> None:
+    def _start_worker(self, by_worker: bool) -> None:
         worker = Worker(self)
+        start, main = self._start_thread, worker.main
         try:
             self._workers[worker] = None
-            self._start_thread(worker.main)
+            if by_worker:
+                # Others need not start one too meanwhile: without the GIL, all that are awake would, and in the end
+                # nobody did anything else. Should it fail, there is still the worker that does this (race 5). No call
+                # stands between this and the next line, so nothing can interrupt, submit a job and wait for it.
+                self._waking = worker
+            start(main, ())
         except BaseException as error:
+            worker.mailbox.get(False, -1)  # it is not on its way
             self._workers.pop(worker, None)
             if worker.begun:  # race 6
                 self._workers[worker] = None
@@ -334,7 +342,8 @@ class ThreadCache:
                 worker.tally.start_failures += 1
                 self._spare_tallies.append(worker.tally)
             raise
-        # Not before, or a failed start would look as if somebody were on the way.
+        # A submitter says so only now: a job that counted on a start which then failed would have nobody at all, and a
+        # signal handler that interrupts the start may submit a job and wait for it.
         self._waking = worker
 
     def _borrow_tally(self) -> Tally:

@@ -11,7 +11,7 @@ import time
 import warnings
 from contextlib import suppress
 from contextvars import Context
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -55,24 +55,32 @@ def _daemon_threads_allowed() -> bool:
 DAEMON = _daemon_threads_allowed()
 
 
-def start_thread(target: Callable[[], object]) -> None:
-    """Start a thread that runs ``target()`` in an empty context.
+def _start_no_thread(target: Callable[[], object], args: tuple[()]) -> NoReturn:
+    raise RuntimeError(f"threadcache needs threads, and {sys.platform} has none")
 
-    It is started in one call of a C function that does not wait for it, where `threading.Thread.start` is a dozen
-    lines of Python and waits. So no exception finds a thread half started, nothing can be submitted from within the
-    start (by a signal handler, say), and the caller goes on sooner. The thread is a daemon thread.
 
-    Raises:
-        RuntimeError: The platform has no threads, the operating system has none left, or the interpreter shuts down.
-        MemoryError: There is no memory for one.
-    """
-    if sys.platform in {"emscripten", "wasi"}:
-        raise RuntimeError(f"threadcache needs threads, and {sys.platform} has none")
-    if DAEMON:
-        _thread.start_new_thread(target, ())
-    else:
-        # An interpreter without daemon threads waits for every thread it knows, and breaks on any other.
-        threading.Thread(target=Context().run, args=(target,), daemon=False).start()
+def _start_waiting_thread(target: Callable[[], object], args: tuple[()]) -> None:
+    # An interpreter without daemon threads waits for every thread it knows, and breaks on any other.
+    threading.Thread(target=Context().run, args=(target, *args), daemon=False).start()
+
+
+start_thread: Callable[[Callable[[], object], tuple[()]], object]
+"""``start_thread(target, ())`` starts a daemon thread that runs ``target()`` in an empty context.
+
+It is one call of a C function that does not wait for the thread, where `threading.Thread.start` is a dozen lines of
+Python and waits. So no exception finds a thread half started, nothing can be submitted from within the start (by a
+signal handler, say), and the caller goes on sooner.
+
+Raises:
+    RuntimeError: The platform has no threads, the operating system has none left, or the interpreter shuts down.
+    MemoryError: There is no memory for one.
+"""
+if sys.platform in {"emscripten", "wasi"}:
+    start_thread = _start_no_thread
+elif DAEMON:
+    start_thread = _thread.start_new_thread
+else:
+    start_thread = _start_waiting_thread
 
 
 def adopt_thread(name: str) -> threading.Thread:

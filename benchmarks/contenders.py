@@ -1,0 +1,86 @@
+"""Who is compared: one small adapter each, so that everyone does the same work.
+
+A contender's adapter is made in a child process, which is why it imports its library only there. The rows of this
+program use one shape of adapter, `Start`; front ends will bring further shapes, each with its own contenders.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from goals import Mailbox
+
+Adapter = TypeVar("Adapter")
+
+# start(fn, deliver): run fn in some thread, then call deliver there with its outcome; return at once.
+Start = Callable[[Callable[[], object], Callable[[Any], object]], None]
+
+# As many threads as any row needs at once, so that no contender makes a job wait for another one.
+ENOUGH_THREADS = 1_000
+
+
+@dataclass(frozen=True)
+class Contender(Generic[Adapter]):
+    """One way of doing the work.
+
+    ``program``, if given, is run in place of ``make``: any command that takes a measurement's name and its parameters
+    (a JSON object) as its two last arguments, and answers each line it reads with one line, a JSON object of numbers.
+    ``mailbox`` marks a contender as ours and says which goals hold for it; everyone else is a peer.
+    """
+
+    name: str
+    make: Callable[[], Adapter]
+    module: str | None = None  # must be importable for this contender to take part
+    mailbox: Mailbox | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    program: tuple[str, ...] = ()
+
+    def is_installed(self) -> bool:
+        return self.module is None or importlib.util.find_spec(self.module) is not None
+
+
+def _threadcache() -> Start:
+    from threadcache import ThreadCache
+
+    # A cache of our own, since a thousand blocked jobs are meant here and nobody should be warned of them.
+    return ThreadCache(warn_at=10 * ENOUGH_THREADS).start_thread_soon
+
+
+def _trio() -> Start:
+    from trio.lowlevel import start_thread_soon
+
+    return start_thread_soon
+
+
+def _executor(max_workers: int | None) -> Start:
+    from concurrent.futures import ThreadPoolExecutor
+
+    submit = ThreadPoolExecutor(max_workers).submit
+
+    def start(fn: Callable[[], object], deliver: Callable[[Any], object]) -> None:
+        submit(fn).add_done_callback(deliver)
+
+    return start
+
+
+def _thread() -> Start:
+    from outcome import capture
+
+    def run(fn: Callable[[], object], deliver: Callable[[Any], object]) -> None:
+        deliver(capture(fn))
+
+    def start(fn: Callable[[], object], deliver: Callable[[Any], object]) -> None:
+        threading.Thread(target=run, args=(fn, deliver), daemon=True).start()
+
+    return start
+
+
+THREADCACHE = Contender("threadcache", _threadcache, module="threadcache", mailbox="pure")
+TRIO = Contender("trio", _trio, module="trio")
+EXECUTOR = Contender("executor", lambda: _executor(ENOUGH_THREADS))
+EXECUTOR_DEFAULT = Contender("executor (default size)", lambda: _executor(None))
+THREAD = Contender("thread", _thread, module="outcome")

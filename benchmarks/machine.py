@@ -1,0 +1,106 @@
+"""What a number depends on: the machine, the interpreter, the versions, and what else the machine was doing."""
+
+from __future__ import annotations
+
+import datetime
+import gc
+import importlib.metadata
+import os
+import platform
+import resource
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+
+def _first(path: str, key: str) -> str:
+    """The value of the first ``key: value`` line of a file in /proc, or an empty string."""
+    try:
+        lines = Path(path).read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), "")
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git(*arguments: str) -> str:
+    command = ("git", "-C", str(Path(__file__).parent), *arguments)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
+
+
+def gil_enabled() -> bool:
+    check = getattr(sys, "_is_gil_enabled", None)  # 3.13 and later
+    return True if check is None else bool(check())
+
+
+def affinity() -> list[int] | None:
+    """The cores this process may use, or None where the platform does not say."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+
+
+def describe(distributions: Iterable[str], pinned: int | None) -> dict[str, Any]:
+    """Everything worth writing down beside the numbers."""
+    cpu = _first("/proc/cpuinfo", "model name") or platform.processor() or platform.machine()
+    revision = _git("rev-parse", "--short", "HEAD")
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": "python benchmarks/run.py " + shlex.join(sys.argv[1:]),
+        "revision": revision + ("+changes" if revision and _git("status", "--porcelain") else ""),
+        "cpu": cpu,
+        "virtual machine": "hypervisor" in _first("/proc/cpuinfo", "flags").split(),
+        "cores": os.cpu_count(),
+        "cores allowed": affinity(),
+        "pinned to core": pinned,
+        "memory": _first("/proc/meminfo", "MemTotal"),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "gil": gil_enabled(),
+        "switch interval (s)": sys.getswitchinterval(),
+        "collector": f"{'on' if gc.isenabled() else 'off'}; off while a round is timed",
+        "clock": f"perf_counter_ns, resolution {time.get_clock_info('perf_counter').resolution:.0e} s",
+        "versions": {name: _version(name) for name in sorted(set(distributions))},
+    }
+
+
+class OtherLoad:
+    """How much of the machine others took: processes that are not ours, and the host (steal).
+
+    The load average does not show it: it is a mean over minutes, and counts us too. Linux only.
+    """
+
+    def __init__(self) -> None:
+        self._began = self._now()
+
+    @staticmethod
+    def _now() -> tuple[float, float, float] | None:
+        try:
+            fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+        except OSError:
+            return None
+        user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, fields[:8])
+        busy = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+        ours = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        return time.monotonic(), busy, sum(usage.ru_utime + usage.ru_stime for usage in ours)
+
+    def cores(self) -> float | None:
+        """Cores' worth of others' work since this was made, or None where nothing says; call it when the
+        children have been waited for, since their share is not known before."""
+        now = self._now()
+        if now is None or self._began is None:
+            return None
+        seconds, busy, ours = (after - before for after, before in zip(now, self._began, strict=True))
+        return max(0.0, (busy - ours) / seconds)

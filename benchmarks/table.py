@@ -1,0 +1,100 @@
+"""The table on standard output, and the file for other programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from rounds import Results
+from spread import Ratio
+from verdicts import Cell, Line
+
+WIDTH = 300  # columns, where standard output is no terminal that has a width of its own
+
+
+def number(value: float) -> str:
+    """Three significant digits, never in powers of ten."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _cell(cell: Cell | None) -> str:
+    if cell is None:
+        return "–"
+    text = number(cell.median) + (f" ({cell.detail})" if cell.detail else "")
+    return text if cell.counts else f"[{text}]"
+
+
+def _ratio(ratio: Ratio | None) -> str:
+    return "–" if ratio is None else f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
+
+
+def _goal(line: Line) -> str:
+    if line.goal is None or line.limit is None:
+        return "–"
+    return number(line.limit) + (f" {line.row.unit}" if line.goal.kind == "value" else "")
+
+
+def console(stderr: bool = False) -> Console:
+    out = Console(stderr=stderr, highlight=False, markup=False, soft_wrap=False)
+    if not out.is_terminal:
+        out.width = WIDTH
+    return out
+
+
+def show(out: Console, lines: Sequence[Line], subject: str) -> None:
+    """Print one contender's lines, one column for each peer."""
+    peers = list(dict.fromkeys(name for line in lines for name in line.cells if name != subject))
+    table = Table(box=box.MARKDOWN)
+    wrap = out.is_terminal
+    for heading in ("row", "", "unit"):
+        table.add_column(heading, no_wrap=not wrap)
+    for name in (subject, *peers):
+        table.add_column(name, justify="right", no_wrap=not wrap)
+    for heading in ("ratio (90 %)", "to", "goal", "met", "peer to itself"):
+        table.add_column(heading, no_wrap=not wrap)
+    for line in lines:
+        cells = [_cell(line.cells.get(name)) for name in (subject, *peers)]
+        rest = (_ratio(line.ratio), line.peer or "–", _goal(line), line.met or "–", _ratio(line.again))
+        table.add_row(line.row.name, line.title, line.row.unit, *cells, *rest)
+    with out.capture() as captured:
+        out.print(table)
+    # Markdown needs no frame above and below, which this box would draw in blanks.
+    out.print("\n".join(row.rstrip() for row in captured.get().splitlines() if row.strip()), soft_wrap=True)
+
+
+def as_json(machine: dict[str, Any], results: Sequence[Results], lines: Sequence[Line]) -> dict[str, Any]:
+    """Everything that was measured, round by round, and what the table says of it."""
+    return {
+        "format": 1,
+        "machine": machine,
+        "measurements": [dataclasses.asdict(result) for result in results],
+        "rows": [
+            {
+                "row": line.row.name,
+                "title": line.title,
+                "unit": line.row.unit,
+                "measurement": line.row.measurement.name,
+                "number": line.row.number,
+                "subject": line.subject,
+                "medians": {name: cell.median for name, cell in line.cells.items()},
+                "did less work": [name for name, cell in line.cells.items() if not cell.counts],
+                "peer": line.peer,
+                "ratio": line.ratio._asdict() if line.ratio else None,
+                "peer to itself": line.again._asdict() if line.again else None,
+                "goal": line.limit,
+                "met": line.met or None,
+            }
+            for line in lines
+        ],
+    }
+
+
+def write(path: Path, document: dict[str, Any]) -> None:
+    path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

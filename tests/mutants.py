@@ -1,0 +1,117 @@
+"""Breaks the code behind each guarantee, one way at a time, and sees that the guarantee's tests fail.
+
+``make mutants``, or ``python tests/mutants.py [WORD...]`` for those whose description holds one of the words. A mutant
+whose tests pass is an error, and so is one whose text is not found in the source any more.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parent
+SOURCE = TESTS.parent / "src"
+SECONDS = 150
+
+# What is broken, in which file, the text, what it becomes, and which tests are to notice.
+MUTANTS = [
+    ("G1 the job is not taken back when no thread starts", "_cache", "line.remove(job)", "pass", "g1"),
+    ("G1 the failed start is chained", "_cache", "            worker = None\n        if", "            self._start_worker(by_worker); return\n        if", "g1_without"),
+    ("G1 fn is not checked", "_cache", "if not callable(fn):", "if False:", "g1_bad"),
+    ("G1 the name is not converted at the call", "_cache", "name = str(name)  #", "pass  #", "g1_a_name"),
+    ("G1 the worker's frame is in the traceback", "_worker", "tb and tb.tb_next", "tb", "g1_whatever"),
+    ("G1 the wake-up comes before the append", "_cache", "            line.append(job)\n            # _ensure", "            # _ensure", "g1_fn_then"),
+    ("G1 race 3: a claimed worker leaves", "_worker", "                if idle.pop(self, None) is not None:\n                    return  # nobody", "                idle.pop(self, None)\n                if True:\n                    return  # nobody", "g6_assigned or g1_g3_every"),
+    ("G2 a thread that a submitter starts counts as on its way too early", "_cache", "            if by_worker:", "            if True:", "g2"),
+    ("G3 no successor is woken", "_worker", "        if self.line:\n            self._wake_next()\n        return True", "        return True", "g3 and not burst"),
+    ("G3 the hook comes before the successor's wake-up", "_worker", "                        if self.job is None:\n                            self._claim()\n                        self._set_up()", "                        self._set_up()", "slow_start_hook"),
+    ("G3 a delivering worker counts as on its way", "_cache", "            if waking.mailbox.is_empty() or waking.delivering:\n                self._wake(by_worker=False)", "            if waking.mailbox.is_empty():\n                self._wake(by_worker=False)", "blocking_deliver or every_schedule"),
+    ("G3 each submission wakes somebody", "_cache", "            if waking.mailbox.is_empty() or waking.delivering:\n                self._wake(by_worker=False)", "            self._wake(by_worker=False)", "g3_a_burst"),
+    ("G3 the line is last in, first out", "_worker", "cache._line.popleft", "cache._line.pop", "first_come"),
+    ("G4 first idle, first used", "_cache", "worker, mailbox = self._idle.popitem()", "worker = next(iter(self._idle), None)\n            mailbox = self._idle.pop(worker)", "g4"),
+    ("G5 a worker helps itself to what deliver led to", "_worker", "if backlog and self.line", "if self.line", "g5_one_worker"),
+    ("G5 deliver before idle", "_worker", "                if not self.delivering:\n", "                if False:\n", "g5"),
+    ("G6 idle workers never leave", "_worker", "self.mailbox.get(True, cache._keep_alive)", "self.mailbox.get(True, -1)", "g6_idle_workers_leave"),
+    ("G6 idle workers wake up to look", "_worker", "not self.mailbox.get(True, cache._keep_alive)", "not any(self.mailbox.get(True, 0.05) for _ in range(200))", "g6_idle_workers"),
+    ("G6 race 4: a claimed worker waits for ever", "_worker", "                self.mailbox = cache._new_mailbox()  # race 4", "                self.mailbox.get(True, -1)", "g6_claimed or g10"),
+    ("G6 a NaN is a timeout", "_cache", "if math.isnan(seconds) or seconds < 0:", "if seconds < 0:", "g6_impossible"),
+    ("max_idle is no limit", "_worker", "len(idle) > cache._max_idle", "False", "max_idle"),
+    ("G7 fn lives through deliver", "_worker", "        fn = self.running = None\n", "        self.running = None\n", "g7"),
+    ("G7 the frame keeps the outcome", "_worker", "        del call, result", "        pass", "g7"),
+    ("G7 the claimed job is kept", "_worker", "            self.job = None  # begun", "            self.begun_job, self.job = self.job, None", "g7"),
+    ("G8 a failing deliver is not caught", "_worker", "                self.tally.deliver_errors += deliver is None\n                report(error)", "                raise", "g8"),
+    ("G8 a broken hook is not caught", "_threads", "        with suppress(BaseException):\n            sys.excepthook", "        if True:\n            sys.excepthook", "g8"),
+    ("G9 an asynchronous exception ends the worker", "_worker", "                    report(error)\n                    self._recover()", "                    raise", "g9"),
+    ("G9 the job is popped by a call", "_worker", "            for self.job in self.next_job:  # noqa: B020 (two attributes of self, not self)\n                break", "            self.job = self.line.popleft()", "g9"),
+    ("G9 a worker that recovers keeps its mailbox", "_worker", "        self.mailbox = self.cache._new_mailbox()  # for", "        pass  # for", "g9 or g1_g3"),
+    ("G9 a name may fail", "_threads", "        with suppress(Exception):\n            comm", "        if True:\n            comm", "g9_a_name"),
+    ("G10 an interrupted call leaves its job in the line", "_cache", "        except BaseException as error:\n            try:\n                line", "        except Exception as error:\n            try:\n                line", "g10"),
+    ("G10 race 6 is not looked at", "_cache", "            if worker.begun:  # race 6", "            if False:", "g10 or race6"),
+    ("G10 race 6: the worker does not list itself", "_worker", "        cache._workers[self] = None  # once more, see race 6\n", "", "g10 or race6"),
+    ("G11 the child keeps the parent's workers", "_cache", "    for cache in list(_caches):\n        cache._reset()", "    pass", "g11"),
+    ("G11 a job that forked is delivered in the child", "_worker", "        if self.line is not cache._line:\n            return False  # race 7\n", "", "g11"),
+    ("G12 jobs are taken for ever", "_cache", "if self._is_finalizing():", "if False:", "g12"),
+    ("G12 workers are no daemon threads", "_threads", "    start_thread = _thread.start_new_thread", "    start_thread = _start_waiting_thread", "g12"),
+    ("G13 one context for all jobs", "_worker", "Context().run(self._run_job)", "self._run_job()", "g13"),
+    ("G13 the starter's mask", "_worker", "        set_signal_mask()\n", "", "g13"),
+    ("G13 the importing thread's mask", "_threads", "if threading.current_thread() is not threading.main_thread():", "if False:", "g13"),
+    ("G14 the name stays", "_worker", "                    name_thread(self.thread, cache._name)", "                    pass", "g14"),
+    ("G14 the system is not told", "_threads", "                os.write(comm, name.encode(errors=\"replace\"))", "                pass", "g14"),
+    ("G14 workers that left are enumerated", "_worker", "        forget_thread()\n", "", "enumerated"),
+    ("G15 daemon threads everywhere", "_threads", "DAEMON = _daemon_threads_allowed()", "DAEMON = True", "g15"),
+    ("G15 idle workers hold up a sub-interpreter", "_cache", "    on_shutdown(_before_shutdown)", "    pass", "g15"),
+    ("G16 jobs are not counted", "_worker", "        self.tally.jobs += 1\n", "", "g16"),
+    ("G16 a running job is not noted", "_worker", "            self.running = fn, name, cache._clock()\n", "", "g16"),
+    ("G16 trim takes the warmest", "_cache", "listed[: max(0, len(listed) - keep)]", "listed[keep:]", "g16_trim"),
+    ("G16 drain does not wait", "_cache", "            while self._workers:", "            while False:", "g16_drain"),
+    ("G16 drain forgets that workers may not park", "_cache", "            self._drains[gone] = gone", "            pass", "g16_drain"),
+    ("G16 drain leaves threads that are about to end", "_cache", "            wait_for_end(native_id, deadline)", "            pass", "g16_drain or drained"),
+    ("G16 drain waits for itself", "_cache", "if threading.get_ident() in [worker.ident for worker in list(self._workers)]:", "if False:", "g16_drain"),
+    ("hooks are not called", "_worker", "            _call_reporting(cache._on_worker_start)", "            pass", "hooks"),
+    ("hooks may fail", "_worker", "    try:\n        hook()\n    except BaseException as error:\n        report(error)", "    hook()", "hook"),
+    ("trace functions set late are not seen", "_worker", "                self._follow_tracing()", "                pass", "trace"),
+    ("warn_at warns each time", "_worker", "            cache._unwarned.clear()\n", "", "warn_at"),
+    ("debug mode says nothing", "_debug", "            warn(f", "            str(f", "debug"),
+    ("debug mode does not time deliver", "_debug", "if seconds > SLOW_DELIVER:", "if False:", "debug"),
+]  # fmt: skip
+
+
+def survives(file: str, text: str, instead: str, tests: str) -> bool | None:
+    """Whether the tests pass with the code broken; None if the text to break is not there."""
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(SOURCE, folder, dirs_exist_ok=True)
+        path = Path(folder, "threadcache", f"{file}.py")
+        source = path.read_text()
+        if source.count(text) != 1:
+            return None
+        path.write_text(source.replace(text, instead))
+        command = [sys.executable, "-m", "pytest", "-xq", "-p", "no:cacheprovider", "--timeout=60", "-k", tests]
+        command += [str(file) for file in TESTS.glob("test_*.py") if "example" not in file.name]
+        environment = {**os.environ, "PYTHONPATH": folder}
+        try:
+            done = subprocess.run(
+                command, env=environment, capture_output=True, timeout=SECONDS, check=False, text=True
+            )
+        except subprocess.TimeoutExpired:
+            return False
+        assert done.returncode != 5, f"no such tests: {tests}"
+        return done.returncode == 0
+
+
+def main(words: list[str]) -> int:
+    chosen = [mutant for mutant in MUTANTS if not words or any(word in mutant[0] for word in words)]
+    bad = 0
+    for what, *mutant in chosen:
+        verdict = {True: "SURVIVES", False: "noticed", None: "NOT FOUND in the source"}[survives(*mutant)]
+        bad += verdict != "noticed"
+        print(f"{verdict:9} {what}", flush=True)
+    print(f"{len(chosen)} mutants, {bad} to look at")
+    return bool(bad)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,89 @@
+"""Calls that type checkers must accept, and the types that they must see. `make types` checks it; nothing runs it."""
+
+import math
+import threading
+from collections.abc import Callable
+from functools import partial
+from queue import SimpleQueue
+from typing import assert_type
+
+from outcome import Outcome
+
+import threadcache
+from threadcache import JobInfo, Stats, ThreadCache, default_cache, start_thread_soon
+
+
+def one() -> int:
+    return 1
+
+
+def of_int(result: Outcome[int]) -> None:
+    assert_type(result.unwrap(), int)
+
+
+def of_object(result: Outcome[object]) -> str:
+    return repr(result)
+
+
+def add(a: int, b: int) -> int:
+    return a + b
+
+
+def submitting(cache: ThreadCache) -> None:
+    assert_type(start_thread_soon(one, of_int), None)
+    start_thread_soon(one, of_int, None)
+    start_thread_soon(one, of_int, "a job")
+    start_thread_soon(one, of_int, name="a job")
+    start_thread_soon(fn=one, deliver=of_int)
+    cache.start_thread_soon(one, of_int)
+    default_cache.start_thread_soon(one, of_int, name="a job")
+    # deliver may take more than fn gives, and return whatever it likes
+    start_thread_soon(one, of_object)
+    start_thread_soon(partial(add, 1, 2), of_int)
+    start_thread_soon(lambda: "a", lambda result: assert_type(result, Outcome[str]))
+    results = SimpleQueue[Outcome[int]]()
+    start_thread_soon(one, results.put)
+
+
+def of_two_sources(either: Callable[[], int] | Callable[[], bool]) -> None:
+    start_thread_soon(either, of_int)
+
+
+def making() -> None:
+    ThreadCache()
+    ThreadCache(idle_timeout=0, max_idle=None, warn_at=math.inf)
+    cache = ThreadCache(
+        idle_timeout=2.5,
+        max_idle=8,
+        name="worker",
+        on_worker_start=one,
+        on_worker_exit=threading.Event().set,
+        warn_at=10,
+    )
+    assert_type(cache.idle_timeout, float)
+    assert_type(cache.max_idle, int | None)
+    cache.idle_timeout = 1
+    cache.max_idle = 3
+    cache.max_idle = None
+
+
+def watching(cache: ThreadCache) -> None:
+    stats = cache.stats()
+    assert_type(stats, Stats)
+    assert_type(stats.workers + stats.idle + stats.busy + stats.peak, int)
+    assert_type(stats.started + stats.retired + stats.jobs, int)
+    assert_type(stats.start_failures + stats.deliver_errors, int)
+    for job in cache.jobs():
+        assert_type(job, JobInfo)
+        assert_type(job.fn, Callable[[], object])
+        assert_type(job.name, str)
+        assert_type(job.thread, threading.Thread)
+        assert_type(job.seconds, float)
+    assert_type(cache.trim(), int)
+    assert_type(cache.trim(keep=2), int)
+    assert_type(cache.drain(), bool)
+    assert_type(cache.drain(timeout=1.5), bool)
+
+
+assert_type(default_cache, ThreadCache)
+assert_type(threadcache.__version__, str)
