@@ -144,9 +144,11 @@ class Injection:
         def step(code: types.CodeType, offset: int) -> None:
             if self.between_calls:
                 before = last.get(code, "")
-                last[code] = dis.opname[code.co_code[offset]]
-                if not before.startswith(("RESUME", "CALL", "JUMP_BACKWARD")):
+                last[code] = now = dis.opname[code.co_code[offset]]
+                if not before.startswith(("RESUME", "CALL", "JUMP_BACKWARD", "POP_JUMP_BACKWARD")):
                     return
+                if before.endswith("NO_INTERRUPT") or now == "PUSH_EXC_INFO":
+                    return  # a call that raises goes to its handler without a look
             self.seen += 1
             if self.seen == self.target:
                 self.struck = True

@@ -14,8 +14,6 @@ import pytest
 from conftest import DEADLINE, call, child, until
 from steps import Injection
 
-from threadcache._threads import start_thread
-
 if TYPE_CHECKING:
     from conftest import Harness
 
@@ -147,13 +145,13 @@ def start_thread_that_is_struck(injection: Injection, target: Any, args: tuple[(
     def strike() -> None:
         raise Struck
 
-    start_thread(lambda: injection(strike, target), ())
+    threading.Thread(target=injection, args=(strike, target)).start()
 
 
 @pytest.mark.skipif(sys.implementation.name != "cpython", reason="needs opcodes")
-@pytest.mark.parametrize("name", [None, "named"])
+@pytest.mark.parametrize(("name", "fails"), [(None, False), ("named", False), (None, True)])
 def test_g9_an_exception_at_each_opcode_where_one_can_strike(
-    make_cache: Harness, reported: SimpleQueue[Any], name: str | None
+    make_cache: Harness, reported: SimpleQueue[Any], name: str | None, fails: bool
 ) -> None:
     """Raised in a worker at any point where the interpreter would raise an asynchronous exception.
 
@@ -169,7 +167,7 @@ def test_g9_an_exception_at_each_opcode_where_one_can_strike(
         done: SimpleQueue[Any] = SimpleQueue()
         for number in range(2):
             cache.start_thread_soon(
-                lambda number=number: calls.append(f"fn {number}"),
+                lambda number=number: (calls.append(f"fn {number}"), 1 // (not fails)),
                 lambda outcome, number=number: (calls.append(f"deliver {number}"), done.put(number)),
                 name,
             )

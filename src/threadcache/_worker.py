@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from contextvars import Context
+from functools import partial
 from threading import getprofile, gettrace
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ class Worker:
     __slots__ = (
         "begun",  # its thread has begun to run
         "cache",  # constant
+        "deliver",  # what a job that has begun is still to be delivered to
         "delivering",  # it listed itself and has not come back from `deliver`; read unlocked by `_ensure_wake`
         "gone",  # it has left
         "ident",  # Python's number of its thread, from when it has begun
@@ -62,6 +64,7 @@ class Worker:
         self.mailbox.put()  # a worker that is being started is on its way, like one that has been woken
         self.tally = cache._borrow_tally()
         self.job: Job | None = None
+        self.deliver: Callable[[Outcome[Any]], object] | None = None
         self.running: tuple[Callable[[], object], str | None, float] | None = None
         self.trace: Any = None
         self.profile: Any = None
@@ -87,7 +90,7 @@ class Worker:
                 except BaseException as error:
                     # Nothing in there raises: this is an asynchronous exception, aimed at a job that has ended.
                     report(error)
-                    self._recover()
+                    self._recover(error)
         finally:
             try:
                 self._leave()
@@ -136,11 +139,11 @@ class Worker:
             if self.job is None and not self._claim():
                 idle[self] = self.mailbox
             else:
-                backlog = Context().run(self._run_job)
+                line_was_empty = Context().run(self._run_job)
                 if self.line is not cache._line:
                     return  # race 7
                 self.delivering = False
-                if backlog and self.line and idle.pop(self, None) is not None:
+                if not line_was_empty and self.line and idle.pop(self, None) is not None:
                     continue  # no need to be woken for the next
             # Listed; or claimed since, and then a put is coming.
             if (cache._drains or len(idle) > cache._max_idle) and idle.pop(self, None) is not None:
@@ -178,17 +181,19 @@ class Worker:
     def _run_job(self) -> bool:
         """Run the claimed job: ``fn``, then list ourselves, then ``deliver``. Raises nothing.
 
-        Return whether there was more in the line before `deliver` was called. Only then may we help ourselves to it
-        afterwards: what `deliver` has led to is for whoever submits it to hand to us, or it would start a thread (G5).
         Wherever an asynchronous exception strikes, `fn` and `deliver` are each called once: it becomes the outcome
-        until there is one, and is reported from then on.
+        until there is one, and is reported from then on. (It strikes when a call returns. So there is no call outside
+        of a `try`, nor in the handler of the first. Python 3.12 looks at the end of a handler too: see `_recover`.)
+
+        Return whether the line was empty before `deliver` was called. Unless it was, we may help ourselves to it
+        afterwards. What `deliver` has led to is for whoever submits it to hand to us, or it would start a thread (G5).
         """
         cache = self.cache
         assert self.job is not None
         fn: Callable[[], object] | None
-        deliver: Callable[[Outcome[Any]], object] | None
-        result: Outcome[object]
-        _, fn, deliver, name = self.job
+        result: Outcome[object] | None = None
+        failure: BaseException | None = None
+        _, fn, self.deliver, name = self.job
         try:
             self.job = None  # begun
             if gettrace() is not self.trace or getprofile() is not self.profile:
@@ -200,33 +205,36 @@ class Worker:
             result = Value(_debug.watch(fn) if cache._debug else fn())
         except BaseException as error:
             self.job = None
-            tb = error.__traceback__
-            result = Error(error.with_traceback(tb and tb.tb_next))
-            del tb
+            failure, traceback = error, error.__traceback__
         # `fn` is let go before anybody hears of the result, or it would live on until this thread is scheduled again.
         fn = self.running = None
         if self.line is not cache._line:
-            return False  # race 7
-        backlog = bool(self.line)
+            self.deliver = None
+            return True  # race 7
+        line_was_empty = not self.line
         self.tally.jobs += 1
-        while deliver is not None:
+        while self.deliver is not None:
             try:
+                if failure is not None:
+                    result = Error(failure.with_traceback(traceback and traceback.tb_next))
+                    failure = traceback = None
                 if name is not None:
                     name_thread(self.thread, cache._name)
                 if not self.delivering:
                     self.delivering = True
                     cache._idle[self] = self.mailbox
-                call, deliver = deliver, None
+                assert result is not None
+                call, self.deliver = self.deliver, None
                 if cache._debug:
                     _debug.deliver(call, result)
                 else:
                     call(result)
             except BaseException as error:
-                self.tally.deliver_errors += deliver is None
+                self.tally.deliver_errors += self.deliver is None
                 report(error)
         # A frame lives as long as a traceback that somebody keeps, and so would these.
         del call, result
-        return backlog
+        return line_was_empty
 
     def _follow_tracing(self) -> None:
         """Use the functions of `threading.settrace` and `threading.setprofile`, also if they were set since."""
@@ -237,8 +245,13 @@ class Worker:
             self.profile = getprofile()
             sys.setprofile(self.profile)
 
-    def _recover(self) -> None:
+    def _recover(self, error: BaseException) -> None:
         """Come back to the state that `_serve` is entered in, from wherever it was left."""
+        if self.job is None and self.deliver is not None:
+            call, self.deliver = self.deliver, None
+            self.tally.jobs += 1
+            _call_reporting(partial(call, Error(error)))
+        self.running = None
         self.cache._idle.pop(self, None)
         self.mailbox = self.cache._new_mailbox()  # for if we had been claimed; the rest is as in race 4
         self.delivering = self.retiring = False
