@@ -53,7 +53,7 @@ def test_g10_interrupted_at_each_opcode(make_cache: Harness, state: str) -> None
         taken += len(ran)
         if not inject.struck:
             assert ran
-    assert struck > 20
+    assert struck > 10
     assert 1 <= taken < struck  # both ends of a call were reached
 
 
