@@ -162,12 +162,12 @@ class Injection:
             raised.append(error)
 
 
-def at_each_opcode() -> Iterator[Injection]:
+def at_each_opcode(between_calls: bool = False) -> Iterator[Injection]:
     """Injections for the first opcode, the second, and so on, until one comes too late to strike."""
     target = 0
     while True:
         target += 1
-        injection = Injection(target)
+        injection = Injection(target, between_calls)
         yield injection
         if not injection.struck:
             return

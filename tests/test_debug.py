@@ -66,3 +66,22 @@ def test_debug_is_silent_about_good_jobs() -> None:
 def test_debug_is_turned_on(options: tuple[str, ...], value: str, reports: int) -> None:
     code = "def job(): threading.current_thread().name = 'mine'\nrun(job)"
     assert len(said(code, *options, THREADCACHE_DEBUG=value)) == reports
+
+
+def test_debug_leaves_outcomes_alone() -> None:
+    """Whatever goes wrong while debug mode looks or speaks is not the job's."""
+    code = """
+class Odd:
+    def __call__(self, *outcome):
+        threading.current_thread().name = "mine"
+        return 1
+    def __repr__(self):
+        raise SystemError("no repr")
+results = []
+run(Odd(), results.append)
+print(results)
+print(threadcache.default_cache.stats().deliver_errors)
+"""
+    results, errors, warning = said(code, THREADCACHE_DEBUG="1")
+    assert (results, errors) == ("[Value(1)]", "0")
+    assert "left its thread with another name" in warning

@@ -7,23 +7,25 @@ import subprocess
 import sys
 import textwrap
 import threading
+from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import DEADLINE, call, until
-from steps import at_each_opcode
+from steps import OPCODES, at_each_opcode
 
 if TYPE_CHECKING:
     from conftest import Harness
 
 
-def interrupt() -> None:
-    raise KeyboardInterrupt
+class Alarm(Exception):
+    """What a signal handler may raise besides KeyboardInterrupt."""
 
 
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, Alarm])
 @pytest.mark.parametrize("state", ["cold", "warm", "delivering"])
-def test_g10_interrupted_at_each_opcode(make_cache: Harness, state: str) -> None:
+def test_g10_interrupted_at_each_opcode(make_cache: Harness, state: str, kind: type[BaseException]) -> None:
     """The job was taken or it was not, the next call works, and all workers come back within their idle timeout."""
     struck = taken = 0
     for inject in at_each_opcode():
@@ -38,10 +40,10 @@ def test_g10_interrupted_at_each_opcode(make_cache: Harness, state: str) -> None
         ran: list[str] = []
         delivered: SimpleQueue[Any] = SimpleQueue()
         raised = inject(
-            interrupt,
+            partial(interrupt, kind),
             lambda ran=ran, delivered=delivered: cache.start_thread_soon(lambda: ran.append("fn"), delivered.put),
         )
-        assert inject.struck == isinstance(raised, KeyboardInterrupt)
+        assert inject.struck == isinstance(raised, kind)
         struck += inject.struck
         go_on.set()
         assert call(cache, lambda: "next") == "next"
@@ -55,6 +57,24 @@ def test_g10_interrupted_at_each_opcode(make_cache: Harness, state: str) -> None
             assert ran
     assert struck > 10
     assert 1 <= taken < struck  # both ends of a call were reached
+
+
+def interrupt(kind: type[BaseException] = KeyboardInterrupt) -> None:
+    raise kind
+
+
+def test_g10_interrupted_where_there_is_no_thread(make_cache: Harness) -> None:
+    """Wherever an interrupt can strike a call that is refused: nothing is left behind."""
+
+    def refuse(target: Any, args: tuple[()]) -> None:
+        raise RuntimeError("can't start new thread")
+
+    for inject in at_each_opcode(between_calls=OPCODES):
+        cache = make_cache(_start_thread=refuse)
+        raised = inject(interrupt, lambda: cache.start_thread_soon(print, print))
+        assert isinstance(raised, KeyboardInterrupt if inject.struck else RuntimeError)
+        assert cache.stats()[:3] == (0, 0, 0)
+        assert not cache._line
 
 
 def test_g10_two_submitters_and_one_interrupt_at_each_opcode(make_cache: Harness) -> None:

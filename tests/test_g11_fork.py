@@ -133,6 +133,22 @@ def test_g11_from_inside_deliver(cache: ThreadCache) -> None:
     assert done.get(timeout=DEADLINE) == "forked"
 
 
+def test_g11_from_inside_a_hook() -> None:
+    """The job that the new worker has claimed runs in the parent alone."""
+    done = child("""
+        import os, threading, threadcache, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        def hook():
+            pid = os.fork()
+            if pid:
+                assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        cache = threadcache.ThreadCache(on_worker_start=hook)
+        cache.start_thread_soon(lambda: os.write(1, b"fn\\n"), lambda outcome: os.write(1, b"deliver\\n"))
+        assert cache.drain(30)
+    """)
+    assert done.stdout.splitlines() == ["fn", "deliver"]
+
+
 def test_g11_while_four_threads_submit(cache: ThreadCache) -> None:
     stop = threading.Event()
     counts = [0] * 4

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import DEADLINE, call, until
+from steps import OPCODES, Injection, at_each_opcode
 from test_g4_g5_g6_idle import occupy
 
 import threadcache
@@ -141,6 +142,36 @@ def test_g16_drain_waits_for_what_is_submitted_meanwhile(cache: ThreadCache) -> 
     assert cache.drain(DEADLINE)
     thread.join()
     assert ran == list(range(50))
+
+
+def test_g16_drain_begins_at_any_point_of_a_workers_life(make_cache: Harness) -> None:
+    """It neither misses the worker nor waits for one that is gone."""
+    for injection in at_each_opcode(between_calls=OPCODES):
+        drain_at(injection, make_cache)
+    assert injection.target > 30
+
+
+def drain_at(injection: Injection, make_cache: Harness) -> None:
+    results: SimpleQueue[bool] = SimpleQueue()
+    ended = threading.Event()
+
+    def drain() -> None:
+        results.put(cache.drain(DEADLINE))
+        ended.set()
+
+    def strike() -> None:
+        threading.Thread(target=drain).start()
+        until(lambda: cache._drains or ended.is_set())
+
+    def start(run: Any, args: tuple[()]) -> None:
+        threading.Thread(target=injection, args=(strike, run)).start()
+
+    cache = make_cache(_start_thread=start, idle_timeout=0)
+    cache.start_thread_soon(int, print_nothing)
+    until(lambda: cache.stats().started and cache.stats().workers == 0)
+    if injection.struck:
+        assert results.get(timeout=DEADLINE)
+    assert cache.stats()[3:7] == (1, 1, 1, 1)
 
 
 def test_g16_two_drains_at_once(cache: ThreadCache) -> None:

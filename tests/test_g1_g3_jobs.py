@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -71,14 +72,25 @@ def test_g1_bad_arguments_are_refused_at_the_call(cache: ThreadCache, arguments:
     assert cache.stats() == (0,) * 9
 
 
-def test_g1_a_name_that_fails_to_become_a_str_is_refused_at_the_call(cache: ThreadCache) -> None:
+def test_g1_a_names_own_methods_are_not_asked(cache: ThreadCache) -> None:
     class Name(str):
         def __str__(self) -> str:
             raise ValueError("no name")
 
-    with pytest.raises(ValueError, match="no name"):
-        cache.start_thread_soon(print, print, Name("x"))
-    assert cache.stats().workers == 0
+    assert call(cache, lambda: threading.current_thread().name, Name("x")) == "x"
+
+
+def test_g1_an_exception_with_methods_of_its_own(cache: ThreadCache) -> None:
+    class Odd(Exception):
+        def with_traceback(self, traceback: Any) -> Any:
+            raise ValueError("no")
+
+    with pytest.raises(Odd):
+        call(cache, partial(raises, Odd()))
+
+
+def raises(error: BaseException) -> None:
+    raise error
 
 
 @pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()])

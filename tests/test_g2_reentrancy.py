@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import DEADLINE, call, until
-from steps import at_each_opcode
+from steps import OPCODES, Injection, at_each_opcode
 
 from threadcache._threads import start_thread
 
@@ -64,6 +64,37 @@ def test_g2_a_call_within_a_call_at_every_opcode(make_cache: Harness, warm: bool
         assert cache.stats().jobs == warm + 1 + inject.struck
         tried += 1
     assert tried > 10
+
+
+def test_g2_a_call_within_a_starting_worker(make_cache: Harness) -> None:
+    """A finalizer that the collector runs while a worker starts may submit a job and wait for it."""
+    tried = target = 0
+    while tried == target:
+        target += 1
+        injection = Injection(target, between_calls=OPCODES)
+        begun = threading.Event()  # after that we would be in the midst of `deliver`, where waiting is not allowed
+        results: SimpleQueue[Any] = SimpleQueue()
+        starts: list[Any] = [injection]
+
+        def finalize() -> None:
+            nonlocal tried
+            if not begun.is_set():
+                tried += 1
+                results.put(call(cache, lambda: "inner"))
+
+        def start(run: Any, args: tuple[()]) -> None:
+            if starts:
+                threading.Thread(target=starts.pop(), args=(finalize, run)).start()
+            else:
+                start_thread(run, args)
+
+        cache = make_cache(_start_thread=start)
+        cache.start_thread_soon(begun.set, results.put)
+        cache.start_thread_soon(int, results.put)
+        for _ in range(2 + (tried == target)):
+            results.get(timeout=DEADLINE)
+        assert cache.drain(DEADLINE)
+    assert tried > 5
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")

@@ -17,7 +17,8 @@ G3   No job waits for another: any number of accepted jobs run at the same time 
 G4   Last idle, first used.
 G5   A worker is listed as idle before it calls `deliver`: jobs submitted one after another need one worker.
 G6   A worker that was idle for `idle_timeout` seconds leaves, by its own clock and without waking up before.
-G7   Nothing of a job is kept once it is delivered, and `fn` not even until then.
+G7   Nothing of a job is kept once it is delivered, and `fn` not even until then. (Without the GIL, CPython itself
+     may keep what one thread made and another let go until the first one runs again.)
 G8   A `deliver` that raises is reported through `threading.excepthook` and costs nothing.
 G9   No worker dies while it is listed, whatever is raised in it.
 G10  KeyboardInterrupt at any bytecode of `start_thread_soon`: the job was taken or not, and no worker is lost for
@@ -98,20 +99,23 @@ Races
 4. *Claimed, and no put comes*: the claimant was interrupted between the two (KeyboardInterrupt), or is only slow. W
    can't tell, and need not: it takes a new mailbox and looks at the line. A put that still comes goes into the old
    mailbox, which nobody looks at any more. The slow claimant's job was appended before the claim, so W, or somebody
-   before it, finds it.
+   before it, finds it. (With an infinite `idle_timeout` an interrupted claim costs that one thread.)
 
 5. *No thread to be had.* If a submitter gets none, it takes its job back out of the line and raises; if the job is
    gone from there, it has been claimed, and all is well. But if it is a worker that gets none for the job after its
-   own, then that one has been accepted. It stays in the line, and goes to the first worker to become free, or to
-   that of the next call that gets a thread. A `RuntimeWarning` says so. Only here, where the system is out of
-   threads, can a job wait for another.
+   own, then that one has been accepted. It stays in the line, and goes to the first worker to become free (which
+   lists itself and then looks at the line, while the one that got no thread leaves the job in the line and then looks
+   at the list), or to that of the next call that gets a thread. A `RuntimeWarning` says so. Only here, where the
+   system is out of threads, can a job wait for another.
 
 6. *Starting, and interrupted.* The submitter lists the new worker in `_workers` (1), starts its thread (2), is
-   interrupted (3), can't know whether 2 took place, and takes the worker out (4). The thread, if there is one, says
-   that it has begun and then puts itself in (5). If 4 undid 5, then 4 sees that it has begun, and puts it back.
+   interrupted (3), and can't know whether 2 took place. The token decides: the thread begins by taking it, so if the
+   submitter gets it, there is no thread or none that will do anything. If not, the thread lives, and stays listed;
+   or has already left again, which it says before it takes itself out.
 
-7. *Fork.* The child has one thread, and new, empty structures before any code of its own runs. If that thread is a
-   worker of the parent, its `line` is not the cache's, and it ends where it would have delivered.
+7. *Fork.* The child has one thread, and new, empty structures before any code runs but at-fork hooks that were
+   registered before ours. If that thread is a worker of the parent, its `line` is not the cache's, and it ends where
+   it would have begun its job or delivered it. If it was in the middle of a submission, that is the parent's.
 
 8. *A `deliver` that blocks.* Its worker may be called, but is not on its way, since it is delivering. So one job
    may have to wait for it, the one that it was called for, and only until the next submission, which wakes somebody
@@ -160,7 +164,7 @@ class ThreadCache:
     shares, and `threadcache.start_thread_soon` its method.
 
     All methods may be called from any thread at any time. The threads are daemon threads, except in sub-interpreters
-    that allow none.
+    that allow none. In those that do allow them, drain the cache before they end: CPython aborts if a thread is left.
 
     Args:
         idle_timeout: Seconds that a worker stays without a job before it leaves; 0 keeps no idle worker, `math.inf`
@@ -195,14 +199,12 @@ class ThreadCache:
         for hook in (on_worker_start, on_worker_exit):
             if hook is not None and not callable(hook):
                 raise TypeError(f"a hook must be callable, not {type(hook).__name__}")
-        if math.isnan(warn_at) or warn_at < 1:
-            raise ValueError(f"warn_at must be at least 1, not {warn_at}")
         self.idle_timeout = idle_timeout
         self.max_idle = max_idle
         self._name = str(name)
         self._on_worker_start = on_worker_start
         self._on_worker_exit = on_worker_exit
-        self._warn_at = warn_at
+        self._warn_at = _number("warn_at", warn_at, least=1)
         self._unwarned = [True]  # until the warning has been issued
         self._debug = _debug.enabled()
         self._clock = _clock
@@ -219,7 +221,9 @@ class ThreadCache:
         self._line: deque[Job] = deque()
         self._idle: dict[Worker, MailboxLike] = {}
         self._workers: dict[Worker, None] = {}
-        self._drains: dict[object, SimpleQueue[int]] = {}  # while there are any, nobody parks
+        self._drains: dict[object, SimpleQueue[None]] = {}  # while there are any, nobody parks
+        # The system's numbers of threads that may not have ended yet; more of them at a time are not to be expected.
+        self._ending: deque[int] = deque(maxlen=1000)
         self._tallies: list[Tally] = []
         self._spare_tallies: deque[Tally] = deque()
         self._waking = Worker(self)  # never started, and not on its way
@@ -233,9 +237,7 @@ class ThreadCache:
 
     @idle_timeout.setter
     def idle_timeout(self, seconds: float) -> None:
-        if math.isnan(seconds) or seconds < 0:
-            raise ValueError(f"idle_timeout must be 0 or more seconds, not {seconds}")
-        self._idle_timeout = seconds
+        self._idle_timeout = seconds = _number("idle_timeout", seconds)
         self._keep_alive = seconds if seconds <= threading.TIMEOUT_MAX else -1
 
     @property
@@ -273,9 +275,11 @@ class ThreadCache:
                 (on Python 3.13 and later this is a `PythonFinalizationError`).
             MemoryError: There was no memory for a thread.
 
-            Whatever it raises, neither ``fn`` nor ``deliver`` is called. Only KeyboardInterrupt leaves it open.
+            Whatever it raises, neither ``fn`` nor ``deliver`` is called. Only what a signal handler raises, such as
+            KeyboardInterrupt, leaves that open.
 
-        May be called from any thread, from signal handlers, from ``__del__``, and from ``deliver`` and ``fn``.
+        May be called from any thread, from signal handlers, from ``__del__``, and from ``deliver`` and ``fn``. Who
+        submits a job in ``deliver``, or in a ``__del__`` that may run there, must not wait for it.
         """
         if not callable(fn):
             raise TypeError(f"fn must be callable, not {type(fn).__name__}")
@@ -284,34 +288,38 @@ class ThreadCache:
         if name is not None and type(name) is not str:
             if not isinstance(name, str):
                 raise TypeError(f"name must be a str or None, not {type(name).__name__}")
-            name = str(name)  # so that it can't fail later, in the worker
+            name = str.__str__(name)  # nobody's own method, and exactly a str: it can't fail later, in the worker
         if self._is_finalizing():
             raise self._finalization_error("cannot start a job at interpreter shutdown")
         job = object(), fn, deliver, name
         line = self._line
+        refusal = None
         try:
             line.append(job)
             # _ensure_wake, written out: a call less on the hot path
             waking = self._waking
             if waking.mailbox.is_empty() or waking.delivering:
-                self._wake(by_worker=False)
+                refusal = self._wake(by_worker=False)
+                if refusal is not None:
+                    raise refusal
         except BaseException as error:
+            refused, refusal = error is refusal, None  # or the error would refer to this frame, and that to the error
             try:
                 line.remove(job)
             except ValueError:
-                # Somebody has claimed it: it runs. So there was a worker after all, unless this is an interrupt.
-                if isinstance(error, Exception):
-                    return
+                if refused:
+                    return  # somebody has claimed it: so there was a worker after all
             raise
 
-    def _ensure_wake(self) -> None:
+    def _ensure_wake(self) -> Exception | None:
         """What a worker does that leaves jobs in the line."""
         waking = self._waking
         if waking.mailbox.is_empty() or waking.delivering:
-            self._wake(by_worker=True)
+            return self._wake(by_worker=True)
+        return None
 
-    def _wake(self, by_worker: bool) -> None:
-        """Wake the worker that became idle last, or start one."""
+    def _wake(self, by_worker: bool) -> Exception | None:
+        """Wake the worker that became idle last, or start one. Return why there was no thread to be had, if so."""
         try:
             worker, mailbox = self._idle.popitem()
         except KeyError:
@@ -320,11 +328,12 @@ class ThreadCache:
             mailbox.put()
             self._waking = worker
         elif self._line:  # race 2
-            self._start_worker(by_worker)
+            return self._start_worker(by_worker)
+        return None
 
-    def _start_worker(self, by_worker: bool) -> None:
+    def _start_worker(self, by_worker: bool) -> Exception | None:
         worker = Worker(self)
-        start, main = self._start_thread, worker.main
+        start, target = self._start_thread, worker.target()
         try:
             self._workers[worker] = None
             if by_worker:
@@ -332,19 +341,23 @@ class ThreadCache:
                 # nobody did anything else. Should it fail, there is still the worker that does this (race 5). No call
                 # stands between this and the next line, so nothing can interrupt, submit a job and wait for it.
                 self._waking = worker
-            start(main, ())
-        except BaseException as error:
-            worker.mailbox.get(False, -1)  # it is not on its way
+            start(target, ())
+        except BaseException as error:  # race 6
             self._workers.pop(worker, None)
-            if worker.begun:  # race 6
-                self._workers[worker] = None
-            elif isinstance(error, Exception):
-                worker.tally.start_failures += 1
+            if worker.mailbox.get(False, -1):
                 self._spare_tallies.append(worker.tally)
+                if isinstance(error, (RuntimeError, MemoryError)):
+                    worker.tally.start_failures += 1
+                    return error
+            else:
+                self._workers[worker] = None
+                if worker.gone:
+                    self._workers.pop(worker, None)
             raise
         # A submitter says so only now: a job that counted on a start which then failed would have nobody at all, and a
         # signal handler that interrupts the start may submit a job and wait for it.
         self._waking = worker
+        return None
 
     def _borrow_tally(self) -> Tally:
         try:
@@ -421,33 +434,42 @@ class ThreadCache:
             TypeError: ``timeout`` is no number.
             ValueError: ``timeout`` is negative or not a number.
         """
-        if timeout is not None and (math.isnan(timeout) or timeout < 0):
-            raise ValueError(f"timeout must be 0 or more seconds, not {timeout}")
+        seconds = math.inf if timeout is None else _number("timeout", timeout)
         if threading.get_ident() in [worker.ident for worker in list(self._workers)]:
             raise RuntimeError("drain() was called in a worker of the cache, and would wait for itself")
         from queue import Empty, SimpleQueue  # here, for the sake of the import's weight
 
-        deadline = time.monotonic() + (math.inf if timeout is None else timeout)
-        gone: SimpleQueue[int] = SimpleQueue()
-        ended: set[int] = set()
+        deadline = time.monotonic() + seconds
+        nudge: SimpleQueue[None] = SimpleQueue()
         try:
-            self._drains[gone] = gone
+            self._drains[nudge] = nudge
             self.trim()
             while self._workers:
                 left = deadline - time.monotonic()
-                ended.add(gone.get(timeout=max(0, left) if left <= threading.TIMEOUT_MAX else None))
+                nudge.get(timeout=max(0, left) if left <= threading.TIMEOUT_MAX else None)
         except Empty:
             return False
         finally:
-            self._drains.pop(gone, None)
-        while not gone.empty():
-            ended.add(gone.get())
-        for native_id in ended:
-            wait_for_end(native_id, deadline)
-        return True
+            self._drains.pop(nudge, None)
+        ended = True
+        while self._ending and ended:
+            ended = wait_for_end(self._ending.popleft(), deadline)
+        return ended
 
     def __repr__(self) -> str:
         return f"<ThreadCache {self._name!r} workers={len(self._workers)} idle={len(self._idle)}>"
+
+
+def _number(name: str, value: float, least: float = 0) -> float:
+    """Check a number that a caller has given, and return it as what the system's calls take."""
+    try:
+        if math.isnan(value) or value < least:
+            raise ValueError(f"{name} must be {least} or more, not {value}")
+        return float(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a number, not {type(value).__name__}") from None
+    except OverflowError:
+        raise ValueError(f"{name} is too large: {value}") from None
 
 
 _caches: weakref.WeakSet[ThreadCache] = weakref.WeakSet()

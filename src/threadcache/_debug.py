@@ -36,7 +36,7 @@ def watch(fn: Callable[[], T]) -> T:
         after = _thread_state()
         changed = ", ".join(what for what in before if before[what] != after[what])
         if changed:
-            warn(f"{fn!r} left its thread with another {changed} than it found")
+            warn(f"{_name(fn)} left its thread with another {changed} than it found")
 
 
 def deliver(call: Callable[[Outcome[Any]], object], result: Outcome[Any]) -> None:
@@ -47,8 +47,14 @@ def deliver(call: Callable[[Outcome[Any]], object], result: Outcome[Any]) -> Non
     finally:
         seconds = time.monotonic() - start
         if seconds > SLOW_DELIVER:
-            message = f"{call!r} took {seconds:.3f} s to deliver, while a job may wait for its thread"
-            warn(message)
+            warn(f"{_name(call)} took {seconds:.3f} s to deliver, while a job may wait for its thread")
+
+
+def _name(thing: object) -> str:
+    try:
+        return repr(thing)
+    except Exception:  # it is the user's, and must not take the job's outcome with it
+        return object.__repr__(thing)
 
 
 def _thread_state() -> dict[str, object]:
@@ -68,5 +74,5 @@ def _event_loop() -> object:
         return None
     try:
         return asyncio.get_event_loop()
-    except RuntimeError:
+    except Exception:  # there is none; or a policy of the user's can't tell
         return None

@@ -46,7 +46,7 @@ def set_signal_mask() -> None:
 def _daemon_threads_allowed() -> bool:
     """Whether this interpreter allows daemon threads; sub-interpreters may forbid them, and say so only here."""
     try:
-        threading.Thread(daemon=True)
+        threading.Thread(daemon=True, name="threadcache")  # a name, or it would use up one of Thread-1, Thread-2...
     except RuntimeError:
         return False
     return True
@@ -132,8 +132,8 @@ def on_shutdown(callback: Callable[[], object]) -> None:
 
 def report(error: BaseException) -> None:
     """Report what was raised where nobody can catch it, through `threading.excepthook`. Never raises."""
-    thread = threading.current_thread()
     try:
+        thread = threading.current_thread()
         threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, thread)))
     except BaseException:
         # The hook is broken, and so may be the next one: there is nothing left to tell it to.
@@ -149,12 +149,18 @@ def warn(message: str) -> None:
         report(error)
 
 
-def wait_for_end(native_id: int, deadline: float) -> None:
-    """Wait until the operating system's thread has ended, or until ``deadline`` (in seconds of `time.monotonic`).
+def wait_for_end(native_id: int, deadline: float) -> bool:
+    """Wait until a thread of the system's has ended, or until ``deadline`` (`time.monotonic`), and say whether it has.
 
-    A thread that nobody can join still has a few microseconds to go after its last line of Python. Linux shows when
-    it is gone, and there alone it matters: `os.fork` counts threads.
+    A thread that nobody can join still has some microseconds to go after its last line of Python. Linux shows when it
+    is gone, and there alone it matters: `os.fork` counts threads. A second is far more than it takes; if the number is
+    still in use then, it is another thread's.
     """
     path = f"/proc/self/task/{native_id}"
-    while os.path.exists(path) and time.monotonic() < deadline:
+    enough = time.monotonic() + 1
+    while os.path.exists(path):
+        now = time.monotonic()
+        if now >= deadline or now >= enough:
+            return now < deadline
         time.sleep(0.0001)
+    return True

@@ -7,6 +7,7 @@ import threading
 import time
 from contextvars import Context
 from functools import partial
+from itertools import chain, starmap
 from threading import getprofile, gettrace
 from typing import TYPE_CHECKING, Any
 
@@ -36,11 +37,10 @@ class Worker:
     """One thread of a cache. Its own thread alone calls its methods, and writes its fields but ``retiring``."""
 
     __slots__ = (
-        "begun",  # its thread has begun to run
         "cache",  # constant
         "deliver",  # what a job that has begun is still to be delivered to
         "delivering",  # it listed itself and has not come back from `deliver`; read unlocked by `_ensure_wake`
-        "gone",  # it has left
+        "gone",  # it is leaving
         "ident",  # Python's number of its thread, from when it has begun
         "job",  # claimed from the line and not yet begun
         "line",  # constant: the cache's line, and so the process, that it belongs to
@@ -69,12 +69,22 @@ class Worker:
         self.running: tuple[Callable[[], object], str | None, float] | None = None
         self.trace: Any = None
         self.profile: Any = None
-        self.begun = self.delivering = self.retiring = self.gone = False
+        self.delivering = self.retiring = self.gone = False
         self.ident = self.native_id = 0
 
+    def target(self) -> Callable[[], object]:
+        """What the thread is to run: it takes the token and then, only if there was one, calls `main`.
+
+        The first bytecode of Python may run the garbage collector, and with it a finalizer that submits a job and waits
+        for it. By then this worker must not pass for being on its way; so it takes the token before, in C: `all` goes
+        on as long as what it is given is true. A starter that takes the token back thus knows that `main` never runs.
+        """
+        take = starmap(self.mailbox.get, ((False, -1),))
+        return partial(all, chain(take, starmap(self.main, ((),))))
+
     def main(self) -> None:
-        """What the thread runs, from its start to its end."""
-        starting = True
+        """The worker's life."""
+        starting, leaving = True, False
         try:
             self._begin()
             while True:
@@ -83,10 +93,13 @@ class Worker:
                         # First the job, and with it the next worker's wake-up: the hook may take its time.
                         if self.job is None:
                             self._claim()
-                        self._set_up()
+                        self.thread = adopt_thread(self.cache._name)
                         starting = False
-                    self._serve()
-                    self._clean_up()
+                        self._greet()
+                    if not leaving:
+                        self._serve()
+                        leaving = True
+                        self._clean_up()
                     break
                 except BaseException as error:
                     # Nothing in there raises: this is an asynchronous exception, aimed at a job that has ended.
@@ -101,30 +114,29 @@ class Worker:
 
     def _begin(self) -> None:
         """Become known. Nothing has been claimed yet, so whatever fails here costs a thread and no job."""
-        cache = self.cache
-        self.begun = True
-        cache._workers[self] = None  # once more, see race 6
-        set_signal_mask()
         self.ident, self.native_id = threading.get_ident(), threading.get_native_id()
+        set_signal_mask()
         self.tally.started += 1
-        self.tally.peak = max(self.tally.peak, len(cache._workers))
-        self._hold_back()
-        self.mailbox.get(False, -1)
+        self.tally.peak = max(self.tally.peak, len(self.cache._workers))
+        if HOLD_BACK:
+            self._hold_back()
 
     def _hold_back(self) -> None:
-        """Stay on our way while others make headway with the line, but not for long."""
-        for pause in HOLD_BACK:
-            try:
-                head = self.line[0]
+        """Be on our way while others make headway with the line, but not for long."""
+        self.mailbox.put()
+        self.cache._waking = self
+        try:
+            for pause in HOLD_BACK:
+                head = self.line[0][0]  # its identity; the job itself is not ours to keep
                 time.sleep(pause)
-                if self.line[0] is head:
-                    return
-            except IndexError:
-                return
+                if self.line[0][0] is head:
+                    break
+        except IndexError:
+            pass
+        self.mailbox.get(False, -1)
 
-    def _set_up(self) -> None:
+    def _greet(self) -> None:
         cache = self.cache
-        self.thread = adopt_thread(cache._name)
         alive = len(cache._workers)
         if alive >= cache._warn_at and cache._unwarned:
             cache._unwarned.clear()
@@ -139,21 +151,26 @@ class Worker:
         while True:
             if self.job is None and not self._claim():
                 idle[self] = self.mailbox
+                more = True
             else:
-                line_was_empty = Context().run(self._run_job)
+                more = Context().run(self._run_job)
                 if self.line is not cache._line:
                     return  # race 7
+            if more and self.line and idle.pop(self, None) is not None:
                 self.delivering = False
-                if not line_was_empty and self.line and idle.pop(self, None) is not None:
-                    continue  # no need to be woken for the next
+                continue  # no need to be woken for it
             # Listed; or claimed since, and then a put is coming.
             if (cache._drains or len(idle) > cache._max_idle) and idle.pop(self, None) is not None:
                 return
             # Not waiting is tried first because it is cheaper, and enough where `deliver` submits the next job.
-            if not self.mailbox.get(False, -1) and not self.mailbox.get(True, cache._keep_alive):
-                if idle.pop(self, None) is not None:
-                    return  # nobody can have claimed us, and nobody can any more
-                self.mailbox = cache._new_mailbox()  # race 4
+            if not self.mailbox.get(False, -1):
+                # From here on we count as on our way if we are called. There is no call between this and the next line.
+                self.delivering = False
+                if not self.mailbox.get(True, cache._keep_alive):
+                    if idle.pop(self, None) is not None:
+                        return  # nobody can have claimed us, and nobody can any more
+                    self.mailbox = cache._new_mailbox()  # race 4
+            self.delivering = False
             if self.retiring:
                 self.retiring = False
                 if not self._claim():
@@ -173,11 +190,13 @@ class Worker:
         return True
 
     def _wake_next(self) -> None:
-        try:
-            self.cache._ensure_wake()
-        except Exception as error:
+        cache = self.cache
+        refusal = cache._ensure_wake()
+        if refusal is not None and cache._idle:  # who has listed itself since may have seen an empty line before
+            refusal = cache._wake(by_worker=True)
+        if refusal is not None:
             # The jobs in the line have been accepted, and nobody is left to be told: race 5.
-            warn(f"{self.cache!r} got no thread ({error}): {len(self.line)} jobs wait for a worker to become free")
+            warn(f"{cache!r} got no thread ({refusal}): {len(self.line)} jobs wait for a worker to become free")
 
     def _run_job(self) -> bool:
         """Run the claimed job: ``fn``, then list ourselves, then ``deliver``. Raises nothing.
@@ -186,14 +205,18 @@ class Worker:
         until there is one, and is reported from then on. (It strikes when a call returns. So there is no call outside
         of a `try`, nor in the handler of the first. Python 3.12 looks at the end of a handler too: see `_recover`.)
 
-        Return whether the line was empty before `deliver` was called. Unless it was, we may help ourselves to it
-        afterwards. What `deliver` has led to is for whoever submits it to hand to us, or it would start a thread (G5).
+        Return whether there was more in the line after we were listed and before `deliver` was called. Only then may
+        we help ourselves to it afterwards: what `deliver` has led to is for whoever submits it to hand to us, or it
+        would start a thread (G5).
         """
         cache = self.cache
+        if self.line is not cache._line:
+            return False  # race 7: a hook has forked
         assert self.job is not None
         fn: Callable[[], object] | None
         result: Outcome[object] | None = None
         failure: BaseException | None = None
+        more = False
         _, fn, self.deliver, name = self.job
         try:
             self.job = None  # begun
@@ -211,19 +234,20 @@ class Worker:
         fn = self.running = None
         if self.line is not cache._line:
             self.deliver = None
-            return True  # race 7
-        line_was_empty = not self.line
+            return False  # race 7
         self.tally.jobs += 1
         while self.deliver is not None:
             try:
                 if failure is not None:
-                    result = Error(failure.with_traceback(traceback and traceback.tb_next))
+                    # The base class's method, since another may be the job's own.
+                    result = Error(BaseException.with_traceback(failure, traceback and traceback.tb_next))
                     failure = traceback = None
                 if name is not None:
                     name_thread(self.thread, cache._name)
                 if not self.delivering:
                     self.delivering = True
                     cache._idle[self] = self.mailbox
+                    more = not not self.line  # noqa: SIM208 (a call to bool would be one)
                 assert result is not None
                 call, self.deliver = self.deliver, None
                 if cache._debug:
@@ -235,7 +259,7 @@ class Worker:
                 report(error)
         # A frame lives as long as a traceback that somebody keeps, and so would these.
         del call, result
-        return line_was_empty
+        return more
 
     def _follow_tracing(self) -> None:
         """Use the functions of `threading.settrace` and `threading.setprofile`, also if they were set since."""
@@ -251,7 +275,7 @@ class Worker:
         if self.job is None and self.deliver is not None:
             call, self.deliver = self.deliver, None
             self.tally.jobs += 1
-            _call_reporting(partial(call, Error(error)))
+            _call_reporting(partial(call, Error(BaseException.with_traceback(error, None))))
         self.running = None
         self.cache._idle.pop(self, None)
         self.mailbox = self.cache._new_mailbox()  # for if we had been claimed; the rest is as in race 4
@@ -269,24 +293,23 @@ class Worker:
         if self.line is not cache._line:
             return  # race 7
         # After `_serve` has returned these do nothing. They are for a thread that dies before it has begun, or of
-        # two asynchronous exceptions in a row: what was counting on it must not wait for ever.
+        # two asynchronous exceptions in a row: what was counting on it must not wait for ever. A late put (race 4) may
+        # yet fill the mailbox; one that is delivering is not on its way.
+        self.delivering = True
         cache._idle.pop(self, None)
-        self.mailbox.get(False, -1)
         if self.job is not None:
             job, self.job = self.job, None
             self.line.appendleft(job)
         if self.line:
             self._wake_next()
         forget_thread()
-        drains = list(cache._drains.values())
-        for gone in drains:
-            gone.put(self.native_id)  # first the number, so that who finds no worker left has all numbers
-        cache._workers.pop(self, None)
-        for gone in drains:
-            gone.put(0)  # and then a nudge to look
         if not self.gone:
-            self.gone = True
+            self.gone = True  # before the next line, see race 6
+            cache._ending.append(self.native_id)
             cache._spare_tallies.append(self.tally)
+        cache._workers.pop(self, None)
+        for nudge in list(cache._drains.values()):  # listed after the pop: who comes later finds us gone
+            nudge.put(None)
 
 
 def _call_reporting(hook: Callable[[], object]) -> None:
