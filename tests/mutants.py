@@ -53,7 +53,7 @@ MUTANTS = [
     ("G10 an interrupted call leaves its job in the line", "_cache", "        except BaseException as error:\n            refused", "        except Exception as error:\n            refused", "g10"),
     ("G10 what a handler raises is taken for a refusal", "_cache", "error is refusal, None", "isinstance(error, Exception), None", "g10"),
     ("G10 race 6: a worker that lives is not listed again", "_cache", "                self._workers[worker] = None\n                if worker.gone", "                if worker.gone", "g10"),
-    ("G10 race 6: a worker that never lived stays listed", "_cache", "            self._workers.pop(worker, None)\n            if worker.mailbox", "            if worker.mailbox", "g10"),
+    ("G10 race 6: a worker that never lived stays listed", "_cache", "            self._workers.pop(worker, None)\n            if mailbox", "            if mailbox", "g10"),
     ("G2 a worker takes its token in Python", "_worker", "        take = starmap(self.mailbox.get, ((False, -1),))\n        return partial(all, chain(take, starmap(self.main, ((),))))", "        def target():\n            self._first()\n            self.main()\n        return target\n\n    def _first(self):\n        threading.get_ident()\n        self.mailbox.get(False, -1)", "starting_worker"),
     ("G11 the child keeps the parent's workers", "_cache", "    for cache in list(_caches):\n        cache._reset()", "    pass", "g11"),
     ("G11 a hook that forked runs its job in the child", "_worker", "            return False  # race 7: a hook has forked", "            pass", "g11"),

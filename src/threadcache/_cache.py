@@ -333,7 +333,7 @@ class ThreadCache:
 
     def _start_worker(self, by_worker: bool) -> Exception | None:
         worker = Worker(self)
-        start, target = self._start_thread, worker.target()
+        start, target, mailbox = self._start_thread, worker.target(), worker.mailbox
         try:
             self._workers[worker] = None
             if by_worker:
@@ -344,7 +344,7 @@ class ThreadCache:
             start(target, ())
         except BaseException as error:  # race 6
             self._workers.pop(worker, None)
-            if worker.mailbox.get(False, -1):
+            if mailbox.get(False, -1):
                 self._spare_tallies.append(worker.tally)
                 if isinstance(error, (RuntimeError, MemoryError)):
                     worker.tally.start_failures += 1

@@ -123,6 +123,7 @@ class Worker:
 
     def _hold_back(self) -> None:
         """Be on our way while others make headway with the line, but not for long."""
+        self.mailbox = self.cache._new_mailbox()  # the first token was for whoever got it (race 6)
         self.mailbox.put()
         self.cache._waking = self
         try:
