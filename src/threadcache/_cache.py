@@ -133,6 +133,7 @@ import threading
 import time
 import weakref
 from collections import deque
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _debug
@@ -296,9 +297,9 @@ class ThreadCache:
         refusal = None
         try:
             line.append(job)
-            # _ensure_wake, written out: a call less on the hot path
+            # Nobody is on the way; or it is us, and this is a finalizer that runs while we hold back.
             waking = self._waking
-            if waking.mailbox.is_empty() or waking.delivering:
+            if waking.mailbox.is_empty() or waking.delivering or waking.ident == get_ident():
                 refusal = self._wake(by_worker=False)
                 if refusal is not None:
                     raise refusal
@@ -435,7 +436,7 @@ class ThreadCache:
             ValueError: ``timeout`` is negative or not a number.
         """
         seconds = math.inf if timeout is None else _number("timeout", timeout)
-        if threading.get_ident() in [worker.ident for worker in list(self._workers)]:
+        if get_ident() in [worker.ident for worker in list(self._workers)]:
             raise RuntimeError("drain() was called in a worker of the cache, and would wait for itself")
         from queue import Empty, SimpleQueue  # here, for the sake of the import's weight
 
