@@ -124,8 +124,9 @@ class Injection:
     the interpreter looks for something to raise: the first of a function, and those after a call or a jump back.
     """
 
-    def __init__(self, target: int, between_calls: bool = False) -> None:
+    def __init__(self, target: int, between_calls: bool = False, where: set[types.CodeType] = CODES) -> None:
         self.target = target
+        self.where = where
         self.between_calls = between_calls
         self.seen = 0
         self.struck = False
@@ -142,6 +143,8 @@ class Injection:
         last: dict[types.CodeType, str] = {}
 
         def step(code: types.CodeType, offset: int) -> None:
+            if code not in self.where:
+                return
             if self.between_calls:
                 before = last.get(code, "")
                 last[code] = now = dis.opname[code.co_code[offset]]
@@ -162,12 +165,12 @@ class Injection:
             raised.append(error)
 
 
-def at_each_opcode(between_calls: bool = False) -> Iterator[Injection]:
+def at_each_opcode(between_calls: bool = False, where: set[types.CodeType] = CODES) -> Iterator[Injection]:
     """Injections for the first opcode, the second, and so on, until one comes too late to strike."""
     target = 0
     while True:
         target += 1
-        injection = Injection(target, between_calls)
+        injection = Injection(target, between_calls, where)
         yield injection
         if not injection.struck:
             return

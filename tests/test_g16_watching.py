@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import DEADLINE, call, until
-from steps import OPCODES, Injection, at_each_opcode
+from steps import MODEL, OPCODES, Injection, at_each_opcode, codes
 from test_g4_g5_g6_idle import occupy
 
 import threadcache
@@ -146,7 +146,7 @@ def test_g16_drain_waits_for_what_is_submitted_meanwhile(cache: ThreadCache) -> 
 
 def test_g16_drain_begins_at_any_point_of_a_workers_life(make_cache: Harness) -> None:
     """It neither misses the worker nor waits for one that is gone."""
-    for injection in at_each_opcode(between_calls=OPCODES):
+    for injection in at_each_opcode(between_calls=OPCODES, where=codes(*MODEL)):
         drain_at(injection, make_cache)
     assert injection.target > 30
 
