@@ -24,6 +24,8 @@ def test_info_tells_what_is_in_use() -> None:
     assert rows["Python"] == f"{version}, {sys.implementation.name}, {gil}, {sys.platform}"
     assert rows["mailbox"] == "pure"
     assert rows["debug mode"] == "off"
+    assert rows["name"] == "threadcache worker"
+    assert rows["warn_at"] == "1000 threads"
     assert rows["idle_timeout"] == "10.0 s"
     assert rows["max_idle"] == "no limit"
     assert rows["cache"].startswith("workers 0, idle 0, busy 0, peak 0, started 0")

@@ -19,8 +19,10 @@ def info() -> str:
         "Python": f"{sys.version.split()[0]}, {sys.implementation.name}, {build}, {sys.platform}",
         "mailbox": MAILBOX,
         "debug mode": "on" if _debug.enabled() else "off",
+        "name": cache._name,
         "idle_timeout": f"{cache.idle_timeout} s",
         "max_idle": "no limit" if cache.max_idle is None else cache.max_idle,
+        "warn_at": f"{cache._warn_at:g} threads",
         "cache": ", ".join(f"{what} {number}" for what, number in cache.stats()._asdict().items()),
     }
     width = max(map(len, rows))

@@ -62,8 +62,9 @@ gone     no      no         empty
 ======== ======= ========== ======= =====================================================================
 
 A worker is *on its way* if its mailbox is full and it is not delivering: then it takes the token and looks at the
-line, after some milliseconds at the most (`_worker.HOLD_BACK`). That is no fourth fact beside the others but derived
-from them at each look, so that no exception can leave it behind wrong.
+line. Nothing stands in between but, in a new thread, a pause of some milliseconds at the most (`_worker.HOLD_BACK`);
+a finalizer that runs in that pause may submit and wait, for nobody counts on being on the way himself. That is no
+fourth fact beside the others but derived from them at each look, so that no exception can leave it behind wrong.
 
 The rule
 ========
