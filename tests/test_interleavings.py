@@ -195,8 +195,12 @@ def test_g5_one_worker_under_every_schedule() -> None:
             run.wait(lambda: len(stage.cache._idle) == 1)
             stage.cache.trim()
 
+        def check() -> None:
+            stage.check("a", "b", "c", "d", "e", "f")
+            assert stage.cache.stats().start_failures == 0  # nor tried to start one
+
         run.spawn(main)
-        return lambda: stage.check("a", "b", "c", "d", "e", "f")
+        return check
 
     everywhere(scenario)
 
