@@ -49,7 +49,7 @@ MUTANTS = [
     ("G9 an asynchronous exception ends the worker", "_worker", "                    report(error)\n                    self._recover(error)", "                    raise", "g9"),
     ("G9 the job is popped by a call", "_worker", "            for self.job in self.next_job:  # noqa: B020 (two attributes of self, not self)\n                break", "            self.job = self.line.popleft()", "g9"),
     ("G9 a worker that recovers keeps its mailbox", "_worker", "        self.mailbox = self.cache._new_mailbox()  # for", "        pass  # for", "g9 or g1_g3"),
-    ("G9 a name may fail", "_threads", "        with suppress(Exception):\n            comm", "        if True:\n            comm", "g9_a_name"),
+    ("G9 a name may fail", "_threads", "        with suppress(Exception):\n            comm", "        if True:\n            comm", "g9_a_name_that"),
     ("G10 an interrupted call leaves its job in the line", "_cache", "        except BaseException as error:\n            refused", "        except Exception as error:\n            refused", "g10"),
     ("G10 what a handler raises is taken for a refusal", "_cache", "error is refusal, None", "isinstance(error, Exception), None", "g10"),
     ("G10 race 6: a worker that lives is not listed again", "_cache", "                self._workers[worker] = None\n                if worker.gone", "                if worker.gone", "g10"),

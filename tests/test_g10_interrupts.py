@@ -47,8 +47,8 @@ def test_g10_interrupted_at_each_opcode(make_cache: Harness, state: str, kind: t
         struck += inject.struck
         go_on.set()
         assert call(cache, lambda: "next") == "next"
-        workers = cache.stats().workers
-        assert workers <= 3
+        assert cache.stats().workers <= 3
+        assert set(cache._idle) <= set(cache._workers)
         cache.idle_timeout = 0
         assert cache.drain(DEADLINE)  # which it could not if a worker were stuck, or listed twice
         assert len(ran) == delivered.qsize() <= 1

@@ -72,6 +72,7 @@ def test_g2_a_call_within_a_starting_worker(make_cache: Harness) -> None:
     while tried == target:
         target += 1
         injection = Injection(target, between_calls=OPCODES)
+        submitted = threading.Event()
         begun = threading.Event()  # after that we would be in the midst of `deliver`, where waiting is not allowed
         results: SimpleQueue[Any] = SimpleQueue()
         starts: list[Any] = [injection]
@@ -80,6 +81,7 @@ def test_g2_a_call_within_a_starting_worker(make_cache: Harness) -> None:
             nonlocal tried
             if not begun.is_set():
                 tried += 1
+                assert submitted.wait(DEADLINE)  # now everybody counts on the new worker
                 results.put(call(cache, lambda: "inner"))
 
         def start(run: Any, args: tuple[()]) -> None:
@@ -91,6 +93,7 @@ def test_g2_a_call_within_a_starting_worker(make_cache: Harness) -> None:
         cache = make_cache(_start_thread=start)
         cache.start_thread_soon(begun.set, results.put)
         cache.start_thread_soon(int, results.put)
+        submitted.set()
         for _ in range(2 + (tried == target)):
             results.get(timeout=DEADLINE)
         assert cache.drain(DEADLINE)

@@ -14,6 +14,8 @@ import pytest
 from conftest import DEADLINE, call, child, until
 from steps import Injection
 
+from threadcache._worker import Worker
+
 if TYPE_CHECKING:
     from conftest import Harness
 
@@ -191,3 +193,34 @@ def test_g9_a_name_that_the_system_can_not_take(cache: ThreadCache) -> None:
     for name in ("\udc80", "nul\0nul", "x" * 100_000, "", "\N{SNOWMAN}"):
         assert call(cache, lambda: threading.current_thread().name, name) == name
     assert cache.stats().started == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs resource limits")
+def test_g9_a_name_that_can_not_be_told_to_the_system() -> None:
+    """With no file to be opened any more, a named job runs all the same."""
+    child("""
+        import resource, threading, threadcache
+        done, outcomes = threading.Semaphore(0), []
+        def deliver(outcome):
+            outcomes.append(outcome)
+            done.release()
+        threadcache.start_thread_soon(int, deliver)
+        assert done.acquire(timeout=30)
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+        threadcache.start_thread_soon(lambda: threading.current_thread().name, deliver, "named")
+        assert done.acquire(timeout=30)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert outcomes[1].unwrap() == "named"
+    """)
+
+
+def test_g9_a_worker_struck_while_it_is_claimed(cache: ThreadCache) -> None:
+    """It recovers with a new mailbox: a put that still comes must not make it look as if it were on its way."""
+    worker = Worker(cache)
+    assert worker.mailbox.get(False, -1)
+    cache._idle[worker] = worker.mailbox
+    _, mailbox = cache._idle.popitem()
+    worker._recover(Struck())
+    mailbox.put()
+    assert worker.mailbox.is_empty()
