@@ -15,8 +15,12 @@ import pytest
 from conftest import DEADLINE, call, until
 from steps import OPCODES, at_each_opcode
 
+from threadcache._threads import start_thread
+
 if TYPE_CHECKING:
     from conftest import Harness
+
+    from threadcache import ThreadCache
 
 
 class Alarm(Exception):
@@ -24,12 +28,14 @@ class Alarm(Exception):
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, Alarm])
-@pytest.mark.parametrize("state", ["cold", "warm", "delivering"])
+@pytest.mark.parametrize("state", ["cold", "started", "warm", "delivering"])
 def test_g10_interrupted_at_each_opcode(make_cache: Harness, state: str, kind: type[BaseException]) -> None:
     """The job was taken or it was not, the next call works, and all workers come back within their idle timeout."""
     struck = taken = 0
     for inject in at_each_opcode():
         cache = make_cache(idle_timeout=0.02)
+        if state == "started":
+            cache._start_thread = partial(start_and_wait, cache)
         ready, go_on = threading.Event(), threading.Event()
         if state == "warm":
             call(cache, int)
@@ -57,6 +63,13 @@ def test_g10_interrupted_at_each_opcode(make_cache: Harness, state: str, kind: t
             assert ran
     assert struck > 10
     assert 1 <= taken < struck  # both ends of a call were reached
+
+
+def start_and_wait(cache: ThreadCache, target: Any, args: tuple[()]) -> None:
+    """Start a thread, and come back when it has begun."""
+    started = cache.stats().started
+    start_thread(target, args)
+    until(lambda: cache.stats().started > started)
 
 
 def interrupt(kind: type[BaseException] = KeyboardInterrupt) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import threading
+import time
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ from test_g4_g5_g6_idle import occupy
 
 import threadcache
 from threadcache import JobInfo, Stats
+from threadcache._threads import wait_for_end
 
 if TYPE_CHECKING:
     from conftest import Harness
@@ -172,6 +175,34 @@ def drain_at(injection: Injection, make_cache: Harness) -> None:
     if injection.struck:
         assert results.get(timeout=DEADLINE)
     assert cache.stats()[3:7] == (1, 1, 1, 1)
+
+
+def test_g16_drain_waits_for_the_systems_threads(cache: ThreadCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[int] = []
+
+    def note(native_id: int, deadline: float) -> bool:
+        waited.append(native_id)
+        return wait_for_end(native_id, deadline)
+
+    monkeypatch.setattr("threadcache._cache.wait_for_end", note)
+    ids = {call(cache, threading.get_native_id)}
+    for event in occupy(cache, 3):
+        ids |= {job.thread.native_id for job in cache.jobs()}
+        event.set()
+    assert cache.drain(DEADLINE)
+    assert set(waited) == ids
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux shows when a thread has ended")
+def test_g16_waiting_for_a_thread_to_end() -> None:
+    go_on = threading.Event()
+    thread = threading.Thread(target=go_on.wait)
+    thread.start()
+    assert thread.native_id is not None
+    assert not wait_for_end(thread.native_id, time.monotonic() + 0.01)
+    go_on.set()
+    assert wait_for_end(thread.native_id, time.monotonic() + DEADLINE)
+    assert str(thread.native_id) not in os.listdir("/proc/self/task")
 
 
 def test_g16_two_drains_at_once(cache: ThreadCache) -> None:

@@ -262,6 +262,17 @@ def test_g3_a_blocking_deliver_holds_up_one_job_at_most(cache: ThreadCache) -> N
     assert done.get(timeout=DEADLINE).unwrap() == "outer"
 
 
+def test_g3_a_blocking_deliver_that_somebody_else_called_upon(cache: ThreadCache) -> None:
+    """Race 8: its worker is listed, so it is given a job; the one after that must not count on it."""
+    delivering, release = threading.Event(), threading.Event()
+    results: SimpleQueue[Any] = SimpleQueue()
+    cache.start_thread_soon(int, lambda outcome: (delivering.set(), release.wait(2 * DEADLINE)))
+    assert delivering.wait(DEADLINE)
+    cache.start_thread_soon(lambda: "first", results.put)
+    cache.start_thread_soon(release.set, results.put)
+    assert {results.get(timeout=DEADLINE).unwrap() for _ in range(2)} == {"first", None}
+
+
 @pytest.mark.filterwarnings("ignore:.*got no thread:RuntimeWarning")
 def test_g3_accepted_jobs_outlive_a_lack_of_threads(make_cache: Harness) -> None:
     """Race 5: a worker gets no thread for the job behind its own; that runs when a worker is free, and is not lost."""
