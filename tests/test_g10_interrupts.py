@@ -76,6 +76,7 @@ def interrupt(kind: type[BaseException] = KeyboardInterrupt) -> None:
     raise kind
 
 
+@pytest.mark.skipif(not OPCODES, reason="needs to know where an interrupt can strike")
 def test_g10_interrupted_where_there_is_no_thread(make_cache: Harness) -> None:
     """Wherever an interrupt can strike a call that is refused: nothing is left behind."""
 
