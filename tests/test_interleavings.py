@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 FULL = os.environ.get("THREADCACHE_STORM") == "full"
 """Two departures instead of one, which takes an hour or more, and opcodes for steps as well as lines."""
 
-BOUND = 2 if FULL else 1 if OPCODES else 0  # PyPy's tracing makes each run take a hundred times as long
+BOUND = 2 if FULL else 1 if OPCODES else 0  # PyPy's tracing is slow
 WALKS = 5000 if FULL else 150 if OPCODES else 30
 
 

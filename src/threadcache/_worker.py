@@ -202,8 +202,8 @@ class Worker:
     def _run_job(self) -> bool:
         """Run the claimed job: ``fn``, then list ourselves, then ``deliver``. Raises nothing.
 
-        Wherever an asynchronous exception strikes, `fn` and `deliver` are each called once: it becomes the outcome
-        until there is one, and is reported from then on. (It strikes when a call returns. So there is no call outside
+        Wherever an asynchronous exception strikes, neither `fn` nor `deliver` is called twice, and the job is delivered:
+        the exception becomes the outcome until there is one, and is reported from then on. (It strikes when a call returns. So there is no call outside
         of a `try`, nor in the handler of the first. Python 3.12 looks at the end of a handler too: see `_recover`.)
 
         Return whether there was more in the line after we were listed and before `deliver` was called. Only then may
