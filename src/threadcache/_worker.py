@@ -202,9 +202,10 @@ class Worker:
     def _run_job(self) -> bool:
         """Run the claimed job: ``fn``, then list ourselves, then ``deliver``. Raises nothing.
 
-        Wherever an asynchronous exception strikes, neither `fn` nor `deliver` is called twice, and the job is delivered:
-        the exception becomes the outcome until there is one, and is reported from then on. (It strikes when a call returns. So there is no call outside
-        of a `try`, nor in the handler of the first. Python 3.12 looks at the end of a handler too: see `_recover`.)
+        Wherever an asynchronous exception strikes, neither `fn` nor `deliver` is called twice, and the job is
+        delivered: the exception becomes the outcome until there is one, and is reported from then on. (It strikes
+        when a call returns. So there is no call outside of a `try`, nor in the handler of the first. Python 3.12 looks
+        at the end of a handler too: see `_recover`.)
 
         Return whether there was more in the line after we were listed and before `deliver` was called. Only then may
         we help ourselves to it afterwards: what `deliver` has led to is for whoever submits it to hand to us, or it
