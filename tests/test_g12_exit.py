@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+import sysconfig
 
 import pytest
 from conftest import child
+
+GIL = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 
 def test_g12_idle_workers_do_not_hold_up_the_exit() -> None:
@@ -99,16 +102,25 @@ def test_g12_after_that_jobs_are_refused(warm: bool) -> None:
 
 
 def test_g12_an_exit_with_everything_at_once() -> None:
-    """Finished, running and waiting jobs, and other threads that go on submitting: the process ends, with status 7."""
+    """Finished, running and waiting jobs, and other threads that go on submitting: the process ends, with status 7.
+
+    Without the GIL those threads take it in turns with their jobs. A flood starts many threads at a time there, and
+    CPython 3.13 then hangs in its own finalization: a thread that it has stopped for good may hold a lock of the
+    interpreter's that the main thread needs (`_Py_brc_remove_thread`, `_Py_qsbr_unregister`). The same happens to
+    daemon threads of `threading` that start one another, so no thread cache can help it.
+    """
     done = child(
-        """
+        f"""
         import sys, threading, threadcache
         def feed():
+            delivered = threading.Semaphore(0)
             while True:
                 try:
-                    threadcache.start_thread_soon(int, lambda outcome: None)
+                    threadcache.start_thread_soon(int, lambda outcome: delivered.release())
                 except RuntimeError:
                     return
+                if not {GIL}:
+                    delivered.acquire()
         for _ in range(2):
             threading.Thread(target=feed, daemon=True).start()
         for _ in range(5):
