@@ -1,12 +1,13 @@
 """A thread cache: one per process, unbounded, last idle first used, gone when idle.
 
 `start_thread_soon` runs a job in a warm thread of the process-wide `default_cache`; `ThreadCache` makes a cache of
-one's own. Everything else is built upon that call.
+one's own. Everything else is built upon that call: `CachedThreadPoolExecutor` and `SerialExecutor` are executors as
+`concurrent.futures` has them.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ._cache import ThreadCache
 from ._stats import JobInfo, Stats
@@ -17,9 +18,20 @@ if TYPE_CHECKING:
 
     from outcome import Outcome
 
+    from .futures import CachedThreadPoolExecutor, SerialExecutor
+
     T = TypeVar("T")
 
-__all__ = ["JobInfo", "Stats", "ThreadCache", "__version__", "default_cache", "start_thread_soon"]
+__all__ = [
+    "CachedThreadPoolExecutor",
+    "JobInfo",
+    "SerialExecutor",
+    "Stats",
+    "ThreadCache",
+    "__version__",
+    "default_cache",
+    "start_thread_soon",
+]
 
 __version__ = "0.1.0"
 
@@ -38,3 +50,12 @@ else:
 for _public in (JobInfo, Stats, ThreadCache):
     _public.__module__ = __name__
 del _public
+
+
+def __getattr__(name: str) -> Any:
+    """Import the front ends when they are first asked for; what they stand on is heavy."""
+    if name in {"CachedThreadPoolExecutor", "SerialExecutor"}:
+        from . import futures
+
+        return getattr(futures, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -206,7 +206,7 @@ class ThreadCache:
         self._name = str(name)
         self._on_worker_start = on_worker_start
         self._on_worker_exit = on_worker_exit
-        self._warn_at = _number("warn_at", warn_at, least=1)
+        self._warn_at = check_number("warn_at", warn_at, least=1)
         self._unwarned = [True]  # until the warning has been issued
         self._debug = _debug.enabled()
         self._clock = _clock
@@ -239,7 +239,7 @@ class ThreadCache:
 
     @idle_timeout.setter
     def idle_timeout(self, seconds: float) -> None:
-        self._idle_timeout = seconds = _number("idle_timeout", seconds)
+        self._idle_timeout = seconds = check_number("idle_timeout", seconds)
         self._keep_alive = seconds if seconds <= threading.TIMEOUT_MAX else -1
 
     @property
@@ -436,7 +436,7 @@ class ThreadCache:
             TypeError: ``timeout`` is no number.
             ValueError: ``timeout`` is negative or not a number.
         """
-        seconds = math.inf if timeout is None else _number("timeout", timeout)
+        seconds = math.inf if timeout is None else check_number("timeout", timeout)
         if get_ident() in [worker.ident for worker in list(self._workers)]:
             raise RuntimeError("drain() was called in a worker of the cache, and would wait for itself")
         from queue import Empty, SimpleQueue  # here, for the sake of the import's weight
@@ -462,7 +462,7 @@ class ThreadCache:
         return f"<ThreadCache {self._name!r} workers={len(self._workers)} idle={len(self._idle)}>"
 
 
-def _number(name: str, value: float, least: float = 0) -> float:
+def check_number(name: str, value: float, least: float = 0) -> float:
     """Check a number that a caller has given, and return it as what the system's calls take."""
     try:
         if math.isnan(value) or value < least:

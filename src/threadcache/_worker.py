@@ -33,6 +33,10 @@ jobs block, it costs a yield. CPython's GIL has the same effect by itself: 3 us 
 """
 
 
+worker_idents: set[int] = set()
+"""Python's numbers of the threads of all caches. A thread adds and removes itself; a stale one does no harm."""
+
+
 class Worker:
     """One thread of a cache. Its own thread alone calls its methods, and writes its fields but ``retiring``."""
 
@@ -115,6 +119,7 @@ class Worker:
     def _begin(self) -> None:
         """Become known. Nothing has been claimed yet, so whatever fails here costs a thread and no job."""
         self.ident, self.native_id = threading.get_ident(), threading.get_native_id()
+        worker_idents.add(self.ident)
         set_signal_mask()
         self.tally.started += 1
         self.tally.peak = max(self.tally.peak, len(self.cache._workers))
@@ -305,6 +310,7 @@ class Worker:
         if self.line:
             self._wake_next()
         forget_thread()
+        worker_idents.discard(self.ident)
         if not self.gone:
             self.gone = True  # before the next line, see race 6
             cache._ending.append(self.native_id)

@@ -1,0 +1,334 @@
+"""What is behind an executor: futures that wait in a line, and runners that serve it in borrowed workers.
+
+A *pool* has a line of futures and a number of *runners* that it may have at a time, its limit. A runner is a job of
+the cache's: it takes futures from the line and runs them, one after the other, until there are none, and then gives
+its worker back. So a thousand futures cost a few jobs of the cache's, and a pool without work costs nothing.
+
+The facts
+=========
+
+``line``     a deque of futures, first in, first out. A future is accepted by being appended, and claimed by being
+             popped.
+``numbers``  those that no runner has. A runner needs one to serve the line, so the limit is how many there are. It is
+             the runner that takes it, in its worker, and not the submitter, who may be interrupted anywhere.
+``running``  the runners that have a number and are not parked, by their thread's ident. Written by the runner.
+``coming``   whether the runner that was last asked for has ``begun``. Until then it is *on its way*.
+``parked``   at most one mailbox: of the runner of a pool of one, which keeps its worker (*lease*) and waits there.
+``closed``   no future is accepted any more. Set once, never taken back.
+
+Every operation on a list, dict or deque here is one call of a C function; there is no lock, so `submit` may be
+interrupted and re-entered anywhere, as `start_thread_soon` may.
+
+The rule
+========
+
+    Whoever leaves a future in the line makes sure *afterwards* that a runner is on its way, or that all numbers are
+    taken; and whoever gives a number back looks at the line *afterwards*.
+
+The first is `_Pool.ensure`: submitters do it after appending, a runner that has claimed a future while there are more
+does it before it begins to run its own. So of a thousand futures submitted at a stroke the first asks for a runner and
+999 are only appended, and yet as many run at a time as may: a runner that blocks has sent for the next one.
+
+Races
+=====
+
+1. *A number comes back as a future arrives.* R finds the line empty (1), S appends and finds no number free (2), R
+   gives its number back (3) and looks at the line (4): it finds the future. In any other order S finds the number. The
+   look is ``line[0]``, for which the line's own lock is taken without the GIL too; so it is ordered after S's append,
+   or S's look at the numbers is ordered after R's giving back.
+
+2. *A runner on its way for nothing.* Its future may have been claimed by another: it finds the line empty and ends.
+   Or it finds no number: then each of those who have one looks at the line after giving it back. It has said that it
+   has begun before it looked, and so S did not count on it, or appended before that.
+
+3. *The runner on its way is underneath.* Between the worker's claim of the cache's job and ``begun``, the garbage
+   collector may run a finalizer that submits and waits. It must not count on the runner that it has interrupted. So
+   a thread of any cache's counts on ``coming`` only if it is itself running a job of this pool, since then the runner
+   underneath has begun.
+
+4. *Closing.* S finds the pool open (1), C closes it, finds nothing in the line and nobody running, and says that all
+   is done (2), S appends (3). S looks once more after appending, and takes the future back. A runner that comes
+   between the two must not run it: S says that a future is ``accepted`` only after the second look, and in a closed
+   pool a runner cancels what has not been. If the pool is closed after the second look, C finds the future in the line.
+
+5. *Parking.* The leasing runner puts its mailbox into ``parked`` (1), and then looks at the line and at ``closed`` (2).
+   Who appends or closes looks at ``parked`` afterwards, and takes the mailbox out and puts into it in one call. So
+   either the runner sees the reason to go on, or is woken. If it wants to go on and its mailbox is gone, a put comes.
+
+6. *No thread to be had.* A submitter takes its future back and raises; if it has been claimed, all is well. If it is a
+   runner that gets no successor, it goes on serving the line itself after its future.
+
+7. *Fork.* In the child all this is replaced. A runner that finds that its line is not the pool's any more ends.
+
+Callbacks
+=========
+
+A future is resolved, and its callbacks are called, while the runner still has its worker: so a callback can block
+without anybody's job waiting behind it. It may submit and wait, too: submitting from a callback when all numbers are
+taken gives that runner's back, since its job has ended. In a pool of one, where all jobs belong to one thread, waiting
+for a future in that very thread serves the line meanwhile (`Future.result`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+import operator
+import os
+import sys
+import threading
+import weakref
+from collections import deque
+from concurrent.futures.thread import BrokenThreadPool
+from contextlib import suppress
+from contextvars import Context
+from threading import get_ident
+from typing import TYPE_CHECKING, Any
+
+from ._runner import Future, Runner
+from ._worker import worker_idents
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ._cache import ThreadCache
+    from ._mailbox import MailboxLike
+
+BROKEN = "A thread initializer failed, the thread pool is not usable anymore"
+CLOSED = "cannot schedule new futures after shutdown"
+EXITED = "cannot schedule new futures after interpreter shutdown"
+"""Programs match on these, which are the standard library's."""
+
+_deliver = operator.methodcaller("unwrap")  # what a runner raises is reported like any failing `deliver`
+
+
+class Numbers:
+    """Runners' numbers without a limit; what a pool needs of a list of them."""
+
+    def __init__(self) -> None:
+        self._free: list[int] = []
+        self._next = itertools.count()
+
+    def pop(self) -> int:
+        """Take the number that was given back last, or a new one."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            return next(self._next)
+
+    def append(self, number: int) -> None:
+        """Give a number back."""
+        self._free.append(number)
+
+    def __bool__(self) -> bool:
+        return True
+
+
+class Pool:
+    """The state of an executor. It outlives the executor for as long as there is something to run."""
+
+    def __init__(
+        self,
+        limit: float,
+        prefix: str,
+        initializer: Callable[[], object] | None,
+        at_exit: float,
+        cache: ThreadCache,
+    ) -> None:
+        self.limit = limit
+        self.lease = limit == 1
+        self.prefix = prefix
+        self.initializer = initializer
+        self.at_exit = at_exit  # seconds that the interpreter's exit waits
+        self.cache = cache
+        self.closed = self.broken = False
+        self.reset()
+        pools.add(self)
+
+    def reset(self) -> None:
+        """Become empty: at the beginning, and in a forked child."""
+        self.line: deque[Future[Any]] = deque()
+        self.numbers = Numbers() if self.limit == math.inf else list(range(int(self.limit) - 1, -1, -1))
+        self.running: dict[int, Runner] = {}
+        self.parked: list[Callable[[], object]] = []
+        # `next(unpark)` takes the mailbox out and puts into it, or raises IndexError.
+        self.unpark: Iterator[object] = map(operator.call, iter(self.parked.pop, None))
+        self.coming = [True]  # nobody is on the way
+        self.initialized = threading.local()  # `context`, as the initializer has left it in a thread
+        self.waiting: dict[object, MailboxLike] = {}  # of those that wait until a closed pool is done
+        self.exiting: deque[Future[Any]] | None = None  # what the interpreter's exit has still to wait for
+
+    def submit(self, call: tuple[Any, ...]) -> Future[Any]:
+        """Accept ``(context, fn, args, kwargs)``, or raise and have done nothing."""
+        self.check()
+        future: Future[Any] = Future(self, call)
+        try:
+            self.line.append(future)
+            if self.closed or self.broken:  # race 4
+                if future.cancel():
+                    self.check()
+                return future  # it has begun, or has been told that the pool is broken
+            future.cached_accepted = True
+            if not self.numbers:
+                self._step_aside()
+            self.ensure()
+        except BaseException as error:
+            try:
+                self.line.remove(future)
+            except ValueError:
+                if isinstance(error, (RuntimeError, MemoryError)) and not future.cancelled():
+                    return future  # it has been claimed: so there was a thread after all
+            if isinstance(error, RuntimeError) and sys.is_finalizing():
+                raise RuntimeError(EXITED) from None
+            raise
+        if self.exiting is not None and get_ident() in self.running:
+            self.exiting.append(future)
+        return future
+
+    def check(self) -> None:
+        """Raise if nothing can be submitted any more."""
+        if self.broken:
+            raise BrokenThreadPool(BROKEN)
+        if self.closed:
+            raise RuntimeError(CLOSED)
+        if sys.is_finalizing():
+            raise RuntimeError(EXITED)
+
+    def _step_aside(self) -> None:
+        """In a callback of one of our futures, whose job has ended: make room for the job that is submitted there."""
+        runner = self.running.get(get_ident())
+        if runner is not None and runner.resolving and not self.lease:
+            runner.give_number_back()
+
+    def ensure(self) -> None:
+        """See to it that somebody comes for the line, if anybody may. Whoever leaves a future there calls this.
+
+        Raises:
+            RuntimeError, MemoryError: No thread could be started.
+        """
+        if self.unparked() or not self.numbers:
+            return
+        if not self.coming:
+            ident = get_ident()
+            if ident not in worker_idents or ident in self.running:  # race 3
+                return
+        runner = Runner(self, stays=self.lease)
+        name = None
+        if self.prefix:
+            runner.number_in_name = min(len(self.running), self.limit - 1)  # most likely
+            name = f"{self.prefix}_{runner.number_in_name}"
+        self.cache.start_thread_soon(runner.run, _deliver, name)
+        # Only now: nobody must count on a start that may fail, or that they have interrupted.
+        self.coming = runner.begun
+
+    def unparked(self) -> bool:
+        """Wake the runner that has parked, and return whether there was one."""
+        if not self.parked:
+            return False
+        try:
+            next(self.unpark)
+        except IndexError:
+            return False
+        return True
+
+    def is_empty(self) -> bool:
+        """Whether the line is; asked so that the line's lock is taken (race 1)."""
+        try:
+            self.line[0]
+        except IndexError:
+            return True
+        return False
+
+    def close(self) -> None:
+        """Accept nothing any more, and let the runner go that keeps its worker."""
+        self.closed = True
+        self.unparked()
+
+    def drop_line(self, error: BaseException | None) -> None:
+        """Cancel what waits in the line, or fail it with an error."""
+        with suppress(IndexError):
+            while True:
+                future = self.line.popleft()
+                if error is None:
+                    future.cancel()
+                # This also tells `wait` and `as_completed` of a future that is cancelled.
+                if future.set_running_or_notify_cancel():
+                    future.set_exception(error)
+
+    def wait(self) -> None:
+        """Wait until a closed pool has nothing to do any more.
+
+        Raises:
+            RuntimeError: It would wait for the calling thread itself.
+        """
+        if get_ident() in self.running:
+            raise RuntimeError("cannot join current thread")  # in the standard library's words
+        key = object()
+        try:
+            while True:
+                mailbox = self.waiting[key] = self.cache._new_mailbox()
+                if not self.is_empty():
+                    self.ensure_or_serve()
+                elif not self.running:
+                    return
+                mailbox.get(True, -1)
+        finally:
+            self.waiting.pop(key, None)
+
+    def ensure_or_serve(self) -> None:
+        """See to it that somebody serves the line, or do it here where there is no thread to be had."""
+        try:
+            self.ensure()
+        except (RuntimeError, MemoryError):
+            Runner(self).run()
+
+    def tell_waiting(self) -> None:
+        """Have those who `wait` look again."""
+        with suppress(KeyError):
+            while self.closed and self.waiting:
+                _, mailbox = self.waiting.popitem()
+                mailbox.put()
+
+    def enter_thread(self) -> bool:
+        """Call the initializer if this thread has not seen it. If it fails, break the pool and return False."""
+        if self.initializer is None or hasattr(self.initialized, "context"):
+            return True
+        if self.broken:
+            self.drop_line(BrokenThreadPool(BROKEN))
+            return False
+        context = Context()
+        try:
+            context.run(self.initializer)
+        except BaseException:
+            logging.getLogger("concurrent.futures").critical("Exception in initializer:", exc_info=True)
+            self.broken = True
+            self.drop_line(BrokenThreadPool(BROKEN))
+            return False
+        self.initialized.context = context
+        return True
+
+    def new_context(self) -> Context:
+        """A context for a job in this thread: empty, but for what the initializer has set."""
+        return Context() if self.initializer is None else self.initialized.context.copy()
+
+
+pools: weakref.WeakSet[Pool] = weakref.WeakSet()
+
+
+def all_pools() -> list[Pool]:
+    """Every pool that has an executor or something to run."""
+    while True:
+        try:
+            return list(pools)
+        except RuntimeError:  # another thread has just made one
+            continue
+
+
+def _after_fork_in_child() -> None:
+    for pool in all_pools():
+        pool.reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
