@@ -14,7 +14,7 @@ help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do printf 'make %-9s%s\n' "$$name" "$$what"; done
 
 demo: $(stamp)-cli  ## checksum the Python's own standard library in threads of the cache
-	@echo 'Checksums of the standard library of $(bin)/python: with threadcache, with ThreadPoolExecutor, with a thread a file.'
+	@echo 'Checksums of the standard library of $(bin)/python: with threadcache, with its executor and the standard library'\''s, with a thread a file.'
 	$(bin)/python examples/checksum_tree.py "$$($(bin)/python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 
 test: $(stamp)-test  ## run the tests

@@ -7,8 +7,7 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 tools=$top/../shared/tools # optional: scripts that provide Pythons which are hard to get
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-mkdir "$work/logs" "$work/junit" "$work/clone" "$work/away"
-failed=()
+mkdir "$work/logs" "$work/failed" "$work/junit" "$work/clone" "$work/away"
 
 # pytest's own limit ends a test that hangs; this one ends a run that does, at its exit say.
 limited=(timeout --signal=ABRT --kill-after=10 900)
@@ -18,8 +17,8 @@ copy_tree() {
   (cd "$top" && git ls-files -coz --exclude-standard -- "${@:2}" | xargs -0 cp -P --parents -t "$1")
 }
 
-# step NAME COMMAND...: run it, say how long it took, and show what it said only if it failed. A failure is noted in
-# `failed` and not returned: the other steps get their turn, and `set -e` would not hold in a command that is tested.
+# step NAME COMMAND...: run it, and say how long it took. A failure is noted in $work/failed and not returned: the other
+# steps get their turn, and `set -e` would not hold in a command that is tested.
 step() {
   local name=$1 log=$work/logs/$1 start=$SECONDS status
   set +e
@@ -29,10 +28,21 @@ step() {
   if [ $status -eq 0 ]; then
     printf '%-11s ok     %4d s  %s\n' "$name" $((SECONDS - start)) "$(closing_line "$log" | tr -d =)"
   else
-    failed+=("$name")
     printf '%-11s FAILED %4d s\n' "$name" $((SECONDS - start))
-    sed 's/^/    /' "$log"
+    touch "$work/failed/$name"
   fi
+}
+
+# verdict: show what the steps said that failed, and return whether none did.
+verdict() {
+  local names name
+  names=$(ls "$work/failed")
+  for name in $names; do
+    printf '\nFAILED: %s\n' "$name"
+    sed 's/^/    /' "$work/logs/$name"
+  done
+  [ -z "$names" ] || echo "FAILED:" $names
+  [ -z "$names" ]
 }
 
 # closing_line LOG...: the last of the lines with which pytest ends a run.
@@ -60,12 +70,12 @@ build_wheel() {
 }
 
 # suite NAME COMMAND...: the whole suite against the wheel, in a clean environment of the Python that COMMAND is, in a
-# folder that holds everything but the package.
+# folder that holds everything but the package. The package comes with the extra `test`, or with $extras.
 suite() {
   local name=$1 command=("${@:2}") venv=$work/venv-$1
   local python=("${command[@]:0:${#command[@]}-1}" "$venv/bin/python")
   "${command[@]}" -m venv "$venv"
-  "${python[@]}" -m pip install -qq "$(echo "$work"/dist/*.whl)[test]"
+  "${python[@]}" -m pip install -qq "$(echo "$work"/dist/*.whl)[${extras:-test}]"
   cd "$work/away"
   "${python[@]}" -c 'import sys, threadcache as t; sys.exit(not t.__file__.startswith(sys.prefix) and t.__file__)'
   "${limited[@]}" "${python[@]}" -m pytest --junitxml="$work/junit/$name.xml"

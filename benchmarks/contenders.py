@@ -1,7 +1,7 @@
 """Who is compared: one small adapter each, so that everyone does the same work.
 
-A contender's adapter is made in a child process, which is why it imports its library only there. The rows of this
-program use one shape of adapter, `Start`; front ends will bring further shapes, each with its own contenders.
+A contender's adapter is made in a child process, which is why it imports its library only there. There is one shape
+of adapter for each kind of interface, `Start` and `NewExecutor`, and each has contenders of its own.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -18,6 +19,9 @@ Adapter = TypeVar("Adapter")
 
 # start(fn, deliver): run fn in some thread, then call deliver there with its outcome; return at once.
 Start = Callable[[Callable[[], object], Callable[[Any], object]], None]
+
+# new(max_workers): make an executor.
+NewExecutor = Callable[[int | None], Executor]
 
 # As many threads as any row needs at once, so that no contender makes a job wait for another one.
 ENOUGH_THREADS = 1_000
@@ -67,6 +71,18 @@ def _executor(max_workers: int | None) -> Start:
     return start
 
 
+def _new_executor() -> NewExecutor:
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor
+
+
+def _new_cached_executor() -> NewExecutor:
+    from threadcache import CachedThreadPoolExecutor
+
+    return CachedThreadPoolExecutor
+
+
 def _thread() -> Start:
     from outcome import capture
 
@@ -84,3 +100,6 @@ TRIO = Contender("trio", _trio, module="trio")
 EXECUTOR = Contender("executor", lambda: _executor(ENOUGH_THREADS))
 EXECUTOR_DEFAULT = Contender("executor (default size)", lambda: _executor(None))
 THREAD = Contender("thread", _thread, module="outcome")
+
+CACHED_EXECUTOR = Contender("cached executor", _new_cached_executor, module="threadcache", mailbox="pure")
+NEW_EXECUTOR = Contender("executor (own threads)", _new_executor)

@@ -6,11 +6,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic
 
-from contenders import EXECUTOR, EXECUTOR_DEFAULT, THREAD, THREADCACHE, TRIO, Adapter, Contender
+from contenders import (
+    CACHED_EXECUTOR,
+    EXECUTOR,
+    EXECUTOR_DEFAULT,
+    NEW_EXECUTOR,
+    THREAD,
+    THREADCACHE,
+    TRIO,
+    Adapter,
+    Contender,
+)
 from workloads import Params, Round
 from workloads.blocking import blocking
 from workloads.burst import cold_burst, warm_burst
 from workloads.chain import chain
+from workloads.executors import many, one_at_a_time, short_lived
 from workloads.idle import idle
 from workloads.memory import memory
 from workloads.neighbour import neighbour
@@ -89,6 +100,27 @@ IDLE = Measurement(
     quick_rounds=1,
     linux_only=True,
 )
+EXECUTORS = (CACHED_EXECUTOR, NEW_EXECUTOR)
+ONE_AT_A_TIME = Measurement(
+    "submit and result",
+    one_at_a_time,
+    EXECUTORS,
+    NEW_EXECUTOR,
+    {"calls": 400},
+    {"calls": 200},
+    rounds=40,
+    quick_rounds=8,
+)
+MANY = Measurement("many futures", many, EXECUTORS, NEW_EXECUTOR, {"calls": 10_000}, {"calls": 2_000}, rounds=16)
+SHORT_LIVED = Measurement(
+    "short-lived executors",
+    short_lived,
+    EXECUTORS,
+    NEW_EXECUTOR,
+    {"executors": 50, "workers": 8},
+    {"executors": 20},
+    rounds=20,
+)
 NEIGHBOUR = Measurement(
     "neighbour",
     neighbour,
@@ -119,6 +151,11 @@ ROWS: tuple[Row, ...] = (
     Row("burst", "{jobs:,} empty jobs submitted at once, per job", "µs", BURST, "job us", (TRIO,), THREADS),
     Row("burst-cold", "the same, first burst of a process", "µs", COLD_BURST, "job us", (TRIO,), THREADS),
     Row("blocking", "{jobs:,} jobs blocking at once, until all run, per job", "µs", BLOCKING, "job us", (THREAD,)),
+    Row("submit-result", "submit(f).result(), one at a time", "µs", ONE_AT_A_TIME, "call us", (NEW_EXECUTOR,)),
+    Row("submit-many", "{calls:,} submits, then all results, per call", "µs", MANY, "call us", (NEW_EXECUTOR,)),
+    Row(
+        "short-lived", "an executor of {workers} for as many calls", "µs", SHORT_LIVED, "executor us", (NEW_EXECUTOR,)
+    ),
     Row("memory", "memory of an idle worker", "KiB", MEMORY, "Pss KiB", (TRIO,)),
     Row("cpu-1k", CPU, "µs", PACED_1K, "job us", PEERS),
     Row("cpu-10k", CPU, "µs", PACED_10K, "job us", PEERS),

@@ -1,11 +1,11 @@
-"""SHA-256 of every file below a folder, on `threadcache` and on two peers, side by side.
+"""SHA-256 of every file below a folder, on `threadcache` in two ways and on two peers, side by side.
 
     python examples/checksum_tree.py PATH [--jobs N] [--output FILE]
 
 Each file is one job for `threadcache.start_thread_soon`, and at most N of them run at a time: how many threads
 to use is for the program to say, not for the cache, and `run_limited` below is all that it takes. The same work
-is then done with `concurrent.futures.ThreadPoolExecutor(N)` and with a new thread for each job, all digests are
-compared, and a table shows what each way took.
+is then done with `threadcache.CachedThreadPoolExecutor(N)`, with `concurrent.futures.ThreadPoolExecutor(N)` and
+with a new thread for each job, all digests are compared, and a table shows what each way took.
 
 On a terminal a progress bar is drawn on standard error (it needs rich: `pip install "threadcache[cli]"`).
 `--output FILE` writes the digests in the form that `sha256sum --check` reads; with `-` they go to standard
@@ -42,6 +42,7 @@ import outcome
 from outcome import Outcome
 
 import threadcache
+from threadcache import CachedThreadPoolExecutor  # heavy, and not to be imported within what is timed
 
 BLOCK_BYTES = 1 << 20  # read at once, without the GIL; Ctrl-C waits for one at most. A round number, no more
 EXECUTOR_LEAD = 1000  # jobs in line for the executor: enough to keep it busy, few where there are a million
@@ -112,9 +113,8 @@ def on_threadcache(read: Read, paths: Sequence[str], jobs: int, done: Done) -> T
     return (after.jobs - before.jobs, after.started - before.started, after.peak)
 
 
-def on_executor(read: Read, paths: Sequence[str], jobs: int, done: Done) -> Threads:
-    started: list[int] = []  # the executor calls its initializer once in each thread that it starts
-    executor = ThreadPoolExecutor(jobs, initializer=lambda: started.append(threading.get_ident()))
+def run_all(executor: ThreadPoolExecutor, read: Read, paths: Sequence[str], done: Done) -> None:
+    """Run one job for each path, as many at a time as the executor may, and shut it down."""
     in_line: deque[tuple[str, Future[outcome.Value[Sum] | outcome.Error]]] = deque()
 
     def hand_over(leave: int) -> None:
@@ -130,8 +130,21 @@ def on_executor(read: Read, paths: Sequence[str], jobs: int, done: Done) -> Thre
     except BaseException:
         executor.shutdown(wait=False, cancel_futures=True)  # after Ctrl-C, what is in line is not to run
         raise
-    executor.shutdown()  # waits, so every thread has been counted
-    return (len(paths), len(started), len(started))  # its threads stay until then: all make the peak
+    executor.shutdown()  # which waits
+
+
+def on_cached_executor(read: Read, paths: Sequence[str], jobs: int, done: Done) -> Threads:
+    cache = threadcache.ThreadCache()  # only here, so that it starts with no thread and counts this run's alone
+    run_all(CachedThreadPoolExecutor(jobs, cache=cache), read, paths, done)
+    cache.drain()  # waits for the threads to end, as the other executor's shutdown does: all have been counted
+    stats = cache.stats()
+    return (len(paths), stats.started, stats.peak)
+
+
+def on_executor(read: Read, paths: Sequence[str], jobs: int, done: Done) -> Threads:
+    started: list[int] = []  # the executor calls its initializer once in each thread that it starts
+    run_all(ThreadPoolExecutor(jobs, initializer=lambda: started.append(threading.get_ident())), read, paths, done)
+    return (len(paths), len(started), len(started))  # its threads stay until the end: all make the peak
 
 
 def on_new_threads(read: Read, paths: Sequence[str], jobs: int, done: Done) -> Threads:
@@ -158,6 +171,7 @@ def on_new_threads(read: Read, paths: Sequence[str], jobs: int, done: Done) -> T
 
 WAYS: dict[str, Way] = {
     "threadcache": on_threadcache,
+    "CachedThreadPoolExecutor": on_cached_executor,
     "ThreadPoolExecutor": on_executor,
     "a thread a job": on_new_threads,
 }

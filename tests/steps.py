@@ -14,13 +14,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import threadcache._cache
+import threadcache._pool
+import threadcache._runner
 import threadcache._threads
 import threadcache._worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-MODEL = (threadcache._cache, threadcache._worker)
+MODEL = (threadcache._cache, threadcache._worker, threadcache._pool, threadcache._runner)
 """Where the explorer looks. Not in `_threads`: it takes a lock of the interpreter's, which the explorer can't see."""
 OPCODES = not hasattr(sys, "pypy_version_info")
 

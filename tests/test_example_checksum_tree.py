@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 PROGRAM = Path(__file__).parent.parent / "examples" / "checksum_tree.py"
-WAYS = ["threadcache", "ThreadPoolExecutor", "a thread a job"]
+WAYS = ["threadcache", "CachedThreadPoolExecutor", "ThreadPoolExecutor", "a thread a job"]
 DEADLINE = 60.0  # seconds; a run takes well under one, so only one that hangs gets there
 
 
@@ -122,14 +122,17 @@ def test_digests_and_table(tree: Path, tmp_path: Path, jobs: int) -> None:
     found = rows(done.stdout)
     assert list(found) == WAYS
     assert all(numbers[:3] == [len(files), size, len(files)] for numbers in found.values())
-    for way in WAYS[1:]:
+    for way in WAYS[2:]:
         assert 1 <= found[way][4] <= jobs
     assert found["ThreadPoolExecutor"][3] == found["ThreadPoolExecutor"][4]
     assert found["a thread a job"][3] == len(files)
     # One job after another takes one thread of the cache (G5). Four at a time may take a few more than four, for a
-    # worker can be neither busy nor listed as idle yet when one is needed; but by far not one for each job.
-    _, _, _, started, peak = found["threadcache"]
-    assert 1 <= peak == started <= (1 if jobs == 1 else len(files) // 2)
+    # worker can be neither busy nor listed as idle yet when one is needed; but by far not one for each job. An executor
+    # may ask for a thread too many as well. One that is about to start is in the peak, and not yet among the started;
+    # one that starts when others have left is among these alone.
+    for way in WAYS[:2]:
+        _, _, _, *threads = found[way]
+        assert 1 <= min(threads) <= max(threads) <= (1 if (way, jobs) == ("threadcache", 1) else len(files) // 2)
     assert f"At most {jobs} jobs at a time".encode() in done.stdout
 
 
@@ -353,7 +356,9 @@ def test_as_many_jobs_at_a_time_as_allowed_and_no_more(example: ModuleType, way:
     assert sorted(done) == sorted((path, (path.encode(), 1), threading.current_thread()) for path in paths)
     assert most == jobs
     assert counted == len(paths)
-    if way != "threadcache":  # whose numbers are the process's, and other tests have had their share in them
+    if way == "CachedThreadPoolExecutor":  # with a few more, see above
+        assert jobs <= peak <= started <= len(paths) // 2
+    elif way != "threadcache":  # whose numbers are the process's, and other tests have had their share in them
         assert (started, peak) == (len(paths) if way == "a thread a job" else jobs, jobs)
 
 

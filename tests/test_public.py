@@ -5,13 +5,24 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING
 
+import pytest
 from conftest import child
 
 import threadcache
+import threadcache.futures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+EXECUTOR = (
+    "thread_name_prefix: 'str' = '', initializer: 'Callable[..., object] | None' = None, "
+    "initargs: 'tuple[Any, ...]' = (), *, at_exit: \"Literal['wait', 'abandon'] | float\" = 'wait', "
+    "context: \"Literal['copy'] | None\" = None, cache: 'ThreadCache | None' = None) -> 'None'"
+)
+LAZY = {
+    "CachedThreadPoolExecutor": "(max_workers: 'float | None' = None, " + EXECUTOR,
+    "SerialExecutor": "(" + EXECUTOR,
+}
 SURFACE = {
     "ThreadCache": "(*, idle_timeout: 'float' = 10.0, max_idle: 'int | None' = None, "
     "name: 'str' = 'threadcache worker', "
@@ -45,10 +56,11 @@ def signature(thing: Callable[..., object]) -> str:
 
 
 def test_the_public_surface() -> None:
-    assert sorted(threadcache.__all__) == sorted([*SURFACE, *FIELDS, "__version__", "default_cache"])
+    assert sorted(threadcache.__all__) == sorted([*SURFACE, *LAZY, *FIELDS, "__version__", "default_cache"])
+    assert sorted(threadcache.futures.__all__) == sorted(LAZY)
     public = {name for name in vars(threadcache) if not name.startswith("_")}
-    assert public - {"annotations", "TYPE_CHECKING"} == {*SURFACE, *FIELDS, "default_cache"}
-    for name, expected in SURFACE.items():
+    assert public - {"annotations", "TYPE_CHECKING", "Any", "futures"} == {*SURFACE, *FIELDS, "default_cache"}
+    for name, expected in {**SURFACE, **LAZY}.items():
         assert signature(getattr(threadcache, name)) == expected, name
     for name, fields in FIELDS.items():
         assert getattr(threadcache, name)._fields == fields
@@ -56,6 +68,8 @@ def test_the_public_surface() -> None:
     assert methods == {*METHODS, "idle_timeout", "max_idle"}
     for name, expected in METHODS.items():
         assert signature(getattr(threadcache.ThreadCache, name)) == expected, name
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = threadcache.nothing
 
 
 def test_everything_public_is_documented_and_says_where_it_lives() -> None:
@@ -63,7 +77,7 @@ def test_everything_public_is_documented_and_says_where_it_lives() -> None:
         thing = getattr(threadcache, name)
         if not isinstance(thing, str):
             assert inspect.getdoc(thing), name
-    for kind in (threadcache.JobInfo, threadcache.Stats, threadcache.ThreadCache):
+    for kind in (getattr(threadcache, name) for name in ("ThreadCache", *FIELDS, *LAZY)):
         assert kind.__module__ == "threadcache"
     for name in METHODS:
         assert inspect.getdoc(getattr(threadcache.ThreadCache, name)), name

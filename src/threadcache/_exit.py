@@ -4,6 +4,9 @@ The standard library waits for its own through a private hook of `threading`. He
 later: `threading` has by then waited for the threads that are not daemons, and the callbacks that the program
 registered after importing this have run. They may still submit, and wait for results.
 
+A process that multiprocessing has forked ends without `atexit`, but has a list of its own of what is to be done, and
+`_at_exit` is put on that. It does no harm where it is called twice.
+
 What is waited for: the jobs that had been submitted when the wait begins, and those that they submit. Other threads
 may go on submitting as well; their jobs run, for as long as the process lives.
 """
@@ -11,7 +14,7 @@ may go on submitting as well; their jobs run, for as long as the process lives.
 from __future__ import annotations
 
 import atexit
-import math
+import os
 import sys
 import time
 from collections import deque
@@ -19,34 +22,48 @@ from concurrent.futures import wait
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ._pool import all_pools
+from ._pool import Pool, all_pools
+from ._runner import Runner
 from ._threads import DAEMON, on_shutdown
 
 if TYPE_CHECKING:
-    from ._pool import Pool
     from ._runner import Future
 
 POLL = 0.001
 """Seconds between two looks at whether callbacks have been called. Nobody can tell us, and it is for once a process."""
 
+PATIENCE = 1
+"""Seconds that a job may wait for the thread that was asked for, before it is run here. At exit the system, or Python
+3.12, may give us none, and the cache says so only if nobody else is on the way. The number itself has no reason."""
+
 
 def _unfinished(pool: Pool) -> tuple[list[Future[Any]], list[Future[Any]]]:
     """Futures that are running, and futures that wait in line."""
     waiting = list(pool.line.copy())  # first, or one that is claimed meanwhile would be in neither
-    running = [runner.future for runner in list(pool.running.values())]
-    return [future for future in running if future is not None and future not in waiting], waiting
+    running = []
+    for innermost in list(pool.running.values()):
+        runner: Runner | None = innermost
+        while runner is not None:
+            future = runner.future
+            if future is not None and future not in waiting:
+                running.append(future)
+            runner = runner.outer
+    return running, waiting
 
 
-def _finish(pool: Pool, deadline: float) -> None:
-    """Wait until a pool has run what it was given, or until the deadline."""
-    running, waiting = _unfinished(pool)
-    pool.exiting = deque([*running, *waiting])
-    while pool.exiting and time.monotonic() < deadline:
+def _finish(future: Future[Any], deadline: float) -> None:
+    """Wait until a future is done, or until the deadline."""
+    pool = future.cached_pool
+    while not future.done() and time.monotonic() < deadline:
         if not pool.is_empty():
             pool.ensure_or_serve()
-        left = deadline - time.monotonic()
-        if not wait([pool.exiting[0]], None if left == math.inf else max(0, left)).not_done:
-            pool.exiting.popleft()
+        late = wait([future], min(PATIENCE, max(0, deadline - time.monotonic()))).not_done
+        if late and not pool.is_empty() and pool.numbers:
+            Runner(pool).run_here()
+
+
+def _finish_callbacks(pool: Pool, deadline: float) -> None:
+    """Wait until those callbacks have been called that were being called, or until the deadline."""
     for runner, future in [(runner, runner.future) for runner in list(pool.running.values()) if runner.resolving]:
         while runner.future is future and time.monotonic() < deadline:
             time.sleep(POLL)
@@ -64,19 +81,36 @@ def _say_what_is_left(pool: Pool) -> None:
 
 def _at_exit() -> None:
     start = time.monotonic()
-    left = sorted(all_pools(), key=lambda pool: pool.at_exit)
-    try:
-        for pool in left:
-            _finish(pool, start + pool.at_exit)
-    except KeyboardInterrupt:
-        pass
-    for pool in left:
+    futures: deque[Future[Any]] = deque()
+    Pool.exiting = futures
+    for pool in sorted(all_pools(), key=lambda pool: pool.at_exit):
+        for some in _unfinished(pool):
+            futures.extend(some)
+    with suppress(KeyboardInterrupt):
+        more = True
+        while more:
+            while futures:
+                future = futures.popleft()
+                _finish(future, start + future.cached_pool.at_exit)
+            for pool in all_pools():
+                _finish_callbacks(pool, start + pool.at_exit)
+            more = bool(futures)
+    for pool in all_pools():
         _say_what_is_left(pool)
         if not DAEMON:
             pool.close()  # the interpreter waits for every thread, also for one that a pool keeps
+
+
+def _after_fork_in_child() -> None:
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        # Its list is emptied first, and then filled by these. 100 is before what the module itself has to do.
+        util.register_after_fork(_at_exit, lambda _: util.Finalize(None, _at_exit, exitpriority=100))
 
 
 if DAEMON:
     atexit.register(_at_exit)
 else:
     on_shutdown(_at_exit)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -11,7 +11,7 @@ The facts
              popped.
 ``numbers``  those that no runner has. A runner needs one to serve the line, so the limit is how many there are. It is
              the runner that takes it, in its worker, and not the submitter, who may be interrupted anywhere.
-``running``  the runners that have a number and are not parked, by their thread's ident. Written by the runner.
+``running``  the runners that have begun, by their thread's ident. Written by the runner.
 ``coming``   whether the runner that was last asked for has ``begun``. Until then it is *on its way*.
 ``parked``   at most one mailbox: of the runner of a pool of one, which keeps its worker (*lease*) and waits there.
 ``closed``   no future is accepted any more. Set once, never taken back.
@@ -25,7 +25,7 @@ The rule
     Whoever leaves a future in the line makes sure *afterwards* that a runner is on its way, or that all numbers are
     taken; and whoever gives a number back looks at the line *afterwards*.
 
-The first is `_Pool.ensure`: submitters do it after appending, a runner that has claimed a future while there are more
+The first is `Pool.ensure`: submitters do it after appending, a runner that has claimed a future while there are more
 does it before it begins to run its own. So of a thousand futures submitted at a stroke the first asks for a runner and
 999 are only appended, and yet as many run at a time as may: a runner that blocks has sent for the next one.
 
@@ -37,19 +37,19 @@ Races
    look is ``line[0]``, for which the line's own lock is taken without the GIL too; so it is ordered after S's append,
    or S's look at the numbers is ordered after R's giving back.
 
-2. *A runner on its way for nothing.* Its future may have been claimed by another: it finds the line empty and ends.
-   Or it finds no number: then each of those who have one looks at the line after giving it back. It has said that it
-   has begun before it looked, and so S did not count on it, or appended before that.
+2. *A runner that finds no number.* Each of those who have one looks at the line after giving it back. But S may have
+   appended after that, and count on the runner. So this says that it has begun, and looks at the line and the numbers
+   once more. (It says so after it has taken a number, or S would send for another one in between.)
 
 3. *The runner on its way is underneath.* Between the worker's claim of the cache's job and ``begun``, the garbage
    collector may run a finalizer that submits and waits. It must not count on the runner that it has interrupted. So
-   a thread of any cache's counts on ``coming`` only if it is itself running a job of this pool, since then the runner
-   underneath has begun.
+   a thread of any cache's counts on ``coming`` only if there is a runner of this pool underneath which has begun.
 
 4. *Closing.* S finds the pool open (1), C closes it, finds nothing in the line and nobody running, and says that all
    is done (2), S appends (3). S looks once more after appending, and takes the future back. A runner that comes
    between the two must not run it: S says that a future is ``accepted`` only after the second look, and in a closed
-   pool a runner cancels what has not been. If the pool is closed after the second look, C finds the future in the line.
+   pool a runner cancels what has not been. That may still be on its way to be said, so S looks for a third time, and
+   then cancels the future itself if nobody runs it. If it is after this that C closes, it finds an accepted future.
 
 5. *Parking.* The leasing runner puts its mailbox into ``parked`` (1), and then looks at the line and at ``closed`` (2).
    Who appends or closes looks at ``parked`` afterwards, and takes the mailbox out and puts into it in one call. So
@@ -84,7 +84,7 @@ from concurrent.futures.thread import BrokenThreadPool
 from contextlib import suppress
 from contextvars import Context
 from threading import get_ident
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ._runner import Future, Runner
 from ._worker import worker_idents
@@ -93,14 +93,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ._cache import ThreadCache
-    from ._mailbox import MailboxLike
 
 BROKEN = "A thread initializer failed, the thread pool is not usable anymore"
 CLOSED = "cannot schedule new futures after shutdown"
 EXITED = "cannot schedule new futures after interpreter shutdown"
 """Programs match on these, which are the standard library's."""
-
-_deliver = operator.methodcaller("unwrap")  # what a runner raises is reported like any failing `deliver`
 
 
 class Numbers:
@@ -127,6 +124,9 @@ class Numbers:
 
 class Pool:
     """The state of an executor. It outlives the executor for as long as there is something to run."""
+
+    exiting: ClassVar[deque[Future[Any]] | None] = None
+    """Of all pools, what the interpreter's exit has still to wait for; None before that."""
 
     def __init__(
         self,
@@ -156,8 +156,9 @@ class Pool:
         self.unpark: Iterator[object] = map(operator.call, iter(self.parked.pop, None))
         self.coming = [True]  # nobody is on the way
         self.initialized = threading.local()  # `context`, as the initializer has left it in a thread
-        self.waiting: dict[object, MailboxLike] = {}  # of those that wait until a closed pool is done
-        self.exiting: deque[Future[Any]] | None = None  # what the interpreter's exit has still to wait for
+        # The same of those that wait until a closed pool is done.
+        self.waiting: list[Callable[[], object]] = []
+        self.tell: Iterator[object] = map(operator.call, iter(self.waiting.pop, None))
 
     def submit(self, call: tuple[Any, ...]) -> Future[Any]:
         """Accept ``(context, fn, args, kwargs)``, or raise and have done nothing."""
@@ -165,13 +166,12 @@ class Pool:
         future: Future[Any] = Future(self, call)
         try:
             self.line.append(future)
+            future.cached_accepted = not (self.closed or self.broken)
             if self.closed or self.broken:  # race 4
                 if future.cancel():
                     self.check()
                 return future  # it has begun, or has been told that the pool is broken
-            future.cached_accepted = True
-            if not self.numbers:
-                self._step_aside()
+            self._step_aside()
             self.ensure()
         except BaseException as error:
             try:
@@ -182,8 +182,8 @@ class Pool:
             if isinstance(error, RuntimeError) and sys.is_finalizing():
                 raise RuntimeError(EXITED) from None
             raise
-        if self.exiting is not None and get_ident() in self.running:
-            self.exiting.append(future)
+        if Pool.exiting is not None and get_ident() in worker_idents:
+            Pool.exiting.append(future)
         return future
 
     def check(self) -> None:
@@ -211,14 +211,13 @@ class Pool:
             return
         if not self.coming:
             ident = get_ident()
-            if ident not in worker_idents or ident in self.running:  # race 3
+            underneath = self.running.get(ident)
+            if ident not in worker_idents or (underneath is not None and underneath.begun):  # race 3
                 return
-        runner = Runner(self, stays=self.lease)
-        name = None
-        if self.prefix:
-            runner.number_in_name = min(len(self.running), self.limit - 1)  # most likely
-            name = f"{self.prefix}_{runner.number_in_name}"
-        self.cache.start_thread_soon(runner.run, _deliver, name)
+        # The number is the most likely one.
+        name = f"{self.prefix}_{min(len(self.running), self.limit - 1)}" if self.prefix else None
+        runner = Runner(self, name, stays=self.lease)
+        self.cache.start_thread_soon(runner.run, runner.deliver, name)
         # Only now: nobody must count on a start that may fail, or that they have interrupted.
         self.coming = runner.begun
 
@@ -239,6 +238,10 @@ class Pool:
         except IndexError:
             return True
         return False
+
+    def is_busy(self) -> bool:
+        """Whether a runner may have a future, or may be calling callbacks. Look at the line before."""
+        return not all(runner.parked for runner in list(self.running.values()))
 
     def close(self) -> None:
         """Accept nothing any more, and let the runner go that keeps its worker."""
@@ -264,35 +267,35 @@ class Pool:
         """
         if get_ident() in self.running:
             raise RuntimeError("cannot join current thread")  # in the standard library's words
-        key = object()
-        try:
-            while True:
-                mailbox = self.waiting[key] = self.cache._new_mailbox()
-                if not self.is_empty():
-                    self.ensure_or_serve()
-                elif not self.running:
-                    return
-                mailbox.get(True, -1)
-        finally:
-            self.waiting.pop(key, None)
+        while True:
+            mailbox = self.cache._new_mailbox()
+            self.waiting.append(mailbox.put)
+            if not self.is_empty():
+                self.ensure_or_serve()
+            elif not self.is_busy():
+                break
+            mailbox.get(True, -1)
+        with suppress(ValueError):
+            self.waiting.remove(mailbox.put)
 
     def ensure_or_serve(self) -> None:
         """See to it that somebody serves the line, or do it here where there is no thread to be had."""
         try:
             self.ensure()
         except (RuntimeError, MemoryError):
-            Runner(self).run()
+            Runner(self).run_here()
 
     def tell_waiting(self) -> None:
         """Have those who `wait` look again."""
-        with suppress(KeyError):
-            while self.closed and self.waiting:
-                _, mailbox = self.waiting.popitem()
-                mailbox.put()
+        if self.closed:
+            with suppress(IndexError):
+                while True:
+                    next(self.tell)
 
     def enter_thread(self) -> bool:
         """Call the initializer if this thread has not seen it. If it fails, break the pool and return False."""
-        if self.initializer is None or hasattr(self.initialized, "context"):
+        assert self.initializer is not None
+        if hasattr(self.initialized, "context"):
             return True
         if self.broken:
             self.drop_line(BrokenThreadPool(BROKEN))

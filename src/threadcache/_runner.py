@@ -8,10 +8,14 @@ from contextlib import suppress
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ._threads import name_thread, report
+from outcome import Error
+
+from ._threads import name_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from outcome import Outcome
 
     from ._pool import Pool
 
@@ -37,21 +41,24 @@ class Future(concurrent.futures.Future[T]):
     def result(self, timeout: float | None = None) -> T:
         """Wait for the result, or raise what the call has raised; see `concurrent.futures.Future.result`."""
         try:
-            self._help(timeout)
+            if timeout is None and self.cached_pool.lease:
+                self._help()
             return super().result(timeout)
         finally:
             del self  # the exception's traceback refers to this frame, which must not lead back to the exception
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Wait for what the call has raised; see `concurrent.futures.Future.exception`."""
-        self._help(timeout)
+        if timeout is None and self.cached_pool.lease:
+            self._help()
         return super().exception(timeout)
 
-    def _help(self, timeout: float | None) -> None:
+    def _help(self) -> None:
         """Where nobody but the calling thread could ever run this future, run it."""
-        pool = self.cached_pool
-        if pool.lease and timeout is None and not self.done() and get_ident() in pool.running:
-            Runner(pool).run_until(self)
+        runner = self.cached_pool.running.get(get_ident())
+        if runner is not None and runner.number is not None and not self.done():
+            Runner(self.cached_pool).run_until(self, runner)
+        del self  # see `_run_future`
 
 
 class Runner:
@@ -60,68 +67,108 @@ class Runner:
     __slots__ = (
         "begun",  # empty until it is not on its way any more; read unlocked by `Pool.ensure`
         "claim",  # constant: an iterator that claims futures
+        "current_name",  # of its thread
         "fn",  # what it calls now; read unlocked by `repr`, for `ThreadCache.jobs()`
         "future",  # claimed, and its callbacks not yet called to the end; read unlocked at exit
         "line",  # constant: the pool's line, and so the process, that it belongs to
+        "name",  # constant: what the cache was told, or None if the thread keeps the cache's name
         "number",  # what allows it to serve, or None
-        "number_in_name",  # that the cache was told, or None if the thread keeps the cache's name
+        "outer",  # within whose job this serves the line, or None
+        "parked",  # it waits for a future, or is about to; read unlocked by `Pool.is_busy`
         "pool",  # constant
         "resolving",  # the job has ended, and its future is being resolved; read unlocked at exit
         "stays",  # constant: it parks instead of giving its worker back
     )
 
-    def __init__(self, pool: Pool, *, stays: bool = False) -> None:
+    def __init__(self, pool: Pool, name: str | None = None, *, stays: bool = False) -> None:
         self.pool = pool
         self.line = pool.line
         self.claim: Iterator[Future[Any]] = iter(pool.line.popleft, None)
         self.stays = stays
         self.begun: list[bool] = []
-        self.resolving = False
+        self.parked = self.resolving = False
         self.fn: Callable[..., object] | None = None
         self.future: Future[Any] | None = None
         self.number: int | None = None
-        self.number_in_name: float | None = None
+        self.outer: Runner | None = None
+        self.name = self.current_name = name
 
     def __repr__(self) -> str:
         return f"<runner of {self.pool.prefix or 'an executor'} in {self.fn!r}>"
 
     def run(self) -> None:
         """Serve the line until it is empty. This is what a worker is borrowed for."""
-        self.begun.append(True)
         pool, ident = self.pool, get_ident()
-        while self.line is pool.line and not pool.is_empty():
-            try:
-                self.number = pool.numbers.pop()
-            except IndexError:
-                break  # race 2
-            try:
-                pool.running[ident] = self
-                if pool.enter_thread():
+        pool.running[ident] = self
+        while True:
+            numbered = self._take_number()
+            self.begun.append(True)
+            if numbered:
+                if pool.initializer is None or pool.enter_thread():
                     self._serve()
-            except BaseException as error:
-                # An asynchronous exception, or somebody else has resolved our future.
-                report(error)
-                if self.future is not None and not self.future.done():
-                    self.future.set_exception(error)
-            finally:
-                self.fn = None
-                self.resolving = False
-                if self.line is pool.line:
-                    self.future = None
-                    pool.running.pop(ident, None)
-                    self.give_number_back()
+                if self.line is not pool.line:
+                    return  # race 7
+                self.give_number_back()
+            if pool.is_empty() or not (numbered or pool.numbers):  # race 2
+                break
+        if self.name is not None:
+            self._rename(self.name)
+        pool.running.pop(ident, None)
         pool.tell_waiting()
 
-    def run_until(self, future: Future[Any]) -> None:
-        """Serve the line inside of one of its own jobs, until a future is done or there is nothing more to serve."""
+    def run_here(self) -> None:
+        """Serve the line in a thread that is not borrowed, where an interrupt may end it."""
+        try:
+            self.run()
+        except BaseException as error:
+            self._put_right(error)
+            raise
+
+    def deliver(self, outcome: Outcome[None]) -> None:
+        """What the worker does after `run`: report what has struck it, as of any `deliver`."""
+        if isinstance(outcome, Error):
+            self._put_right(outcome.error)
+            outcome.unwrap()
+
+    def _put_right(self, error: BaseException) -> None:
+        """Leave as `run` would, from wherever an asynchronous exception has struck it.
+
+        So has, in effect, whoever resolves a future that is ours to resolve.
+        """
+        pool, future = self.pool, self.future
+        self.begun.append(True)
+        if self.line is not pool.line:
+            return  # race 7
+        self.future = self.fn = None
+        self.parked = self.resolving = False
+        if self.stays:
+            pool.parked.clear()
+        if future is not None and future.running():
+            future.set_exception(error)
+        elif future is not None and not future.done():
+            pool.line.appendleft(future)
+        pool.running.pop(get_ident(), None)
+        self.give_number_back()
+        if not pool.is_empty():
+            with suppress(RuntimeError, MemoryError):
+                pool.ensure()
+        pool.tell_waiting()
+
+    def run_until(self, future: Future[Any], outer: Runner) -> None:
+        """Serve the line inside of another runner, until a future is done or there is nothing more to serve."""
         running, ident = self.pool.running, get_ident()
-        outer = running[ident]
+        self.outer, self.number = outer, outer.number
         running[ident] = self
         try:
             while not future.done() and self._claim():
                 self._run_future()
+        except BaseException as error:
+            if self.future is not None and self.future.running():
+                self.future.set_exception(error)
+            raise
         finally:
             running[ident] = outer
+            del future
 
     def give_number_back(self) -> None:
         """Allow another runner to serve. Whoever calls this looks at the line afterwards."""
@@ -131,9 +178,6 @@ class Runner:
 
     def _serve(self) -> None:
         pool = self.pool
-        if self.number_in_name is not None and self.number_in_name != self.number:
-            self.number_in_name = self.number
-            name_thread(threading.current_thread(), f"{pool.prefix}_{self.number}")
         while self._claim() or (self.stays and self._park()):
             if self.future is None:
                 continue
@@ -143,11 +187,23 @@ class Runner:
             self._run_future()
             if self.line is not pool.line:
                 return  # race 7
-            if self.number is None:  # a callback has given it back
-                try:
-                    self.number = pool.numbers.pop()
-                except IndexError:
-                    return
+            if self.number is None and not self._take_number():  # a callback has given it back
+                return
+
+    def _rename(self, name: str) -> None:
+        if name != self.current_name:
+            self.current_name = name
+            name_thread(threading.current_thread(), name)
+
+    def _take_number(self) -> bool:
+        try:
+            for self.number in iter(self.pool.numbers.pop, None):  # noqa: B020 (as below)
+                if self.name is not None:
+                    self._rename(f"{self.pool.prefix}_{self.number}")
+                return True
+        except IndexError:
+            pass
+        return False
 
     def _claim(self) -> bool:
         try:
@@ -160,19 +216,18 @@ class Runner:
 
     def _park(self) -> bool:
         """Wait in our thread for the next future. Return False if there will be none."""
-        pool, ident = self.pool, get_ident()
-        pool.running.pop(ident, None)
-        pool.tell_waiting()
+        pool = self.pool
         mailbox = pool.cache._new_mailbox()
         pool.parked.append(mailbox.put)
-        called = True
+        self.parked = called = True
+        pool.tell_waiting()
         if pool.closed or not pool.is_empty():  # race 5
             with suppress(IndexError):
                 pool.parked.pop()
                 called = False
         if called:
             mailbox.get(True, -1)
-        pool.running[ident] = self
+        self.parked = False
         return not (pool.closed and pool.is_empty())
 
     def _run_future(self) -> None:
@@ -188,9 +243,11 @@ class Runner:
         failure = None
         self.fn = fn
         try:
-            result = (context or pool.new_context()).run(fn, *args, **kwargs)
+            if context is None:
+                context = pool.new_context()
+            result = context.run(fn, *args, **kwargs)
         except BaseException as error:
-            # Without this frame, in which the traceback would meet the future.
+            # Without this frame, which is no business of the reader's.
             failure = BaseException.with_traceback(error, error.__traceback__ and error.__traceback__.tb_next)
         # Let go before anybody hears of the result.
         self.fn = None
@@ -202,6 +259,8 @@ class Runner:
             future.set_result(result)
         else:
             future.set_exception(failure)
-        del failure
         self.resolving = False
         self.future = None
+        # An exception refers to the frames that its traceback names and these to their callers: to this one, where it
+        # must not meet itself or its future.
+        del failure, future

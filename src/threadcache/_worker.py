@@ -7,7 +7,7 @@ import threading
 import time
 from contextvars import Context
 from functools import partial
-from itertools import chain, starmap
+from itertools import chain, islice, repeat, starmap
 from threading import getprofile, gettrace
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,7 @@ jobs block, it costs a yield. CPython's GIL has the same effect by itself: 3 us 
 """
 
 
-worker_idents: set[int] = set()
+worker_idents: dict[int, bool] = {}
 """Python's numbers of the threads of all caches. A thread adds and removes itself; a stale one does no harm."""
 
 
@@ -80,11 +80,13 @@ class Worker:
         """What the thread is to run: it takes the token and then, only if there was one, calls `main`.
 
         The first bytecode of Python may run the garbage collector, and with it a finalizer that submits a job and waits
-        for it. By then this worker must not pass for being on its way; so it takes the token before, in C: `all` goes
-        on as long as what it is given is true. A starter that takes the token back thus knows that `main` never runs.
+        for it. By then this worker must not pass for being on its way, and must be known for a worker; so it takes the
+        token and enters its number before, in C: `all` goes on as long as what it is given is true. A starter that
+        takes the token back thus knows that `main` never runs.
         """
         take = starmap(self.mailbox.get, ((False, -1),))
-        return partial(all, chain(take, starmap(self.main, ((),))))
+        enter = map(worker_idents.setdefault, islice(iter(threading.get_ident, None), 1), repeat(True))
+        return partial(all, chain(take, enter, starmap(self.main, ((),))))
 
     def main(self) -> None:
         """The worker's life."""
@@ -119,7 +121,6 @@ class Worker:
     def _begin(self) -> None:
         """Become known. Nothing has been claimed yet, so whatever fails here costs a thread and no job."""
         self.ident, self.native_id = threading.get_ident(), threading.get_native_id()
-        worker_idents.add(self.ident)
         set_signal_mask()
         self.tally.started += 1
         self.tally.peak = max(self.tally.peak, len(self.cache._workers))
@@ -310,7 +311,7 @@ class Worker:
         if self.line:
             self._wake_next()
         forget_thread()
-        worker_idents.discard(self.ident)
+        worker_idents.pop(self.ident, None)
         if not self.gone:
             self.gone = True  # before the next line, see race 6
             cache._ending.append(self.native_id)

@@ -2,7 +2,8 @@
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import partial
 from queue import SimpleQueue
 from typing import assert_type
@@ -10,7 +11,15 @@ from typing import assert_type
 from outcome import Outcome
 
 import threadcache
-from threadcache import JobInfo, Stats, ThreadCache, default_cache, start_thread_soon
+from threadcache import (
+    CachedThreadPoolExecutor,
+    JobInfo,
+    SerialExecutor,
+    Stats,
+    ThreadCache,
+    default_cache,
+    start_thread_soon,
+)
 
 
 def one() -> int:
@@ -83,6 +92,22 @@ def watching(cache: ThreadCache) -> None:
     assert_type(cache.trim(keep=2), int)
     assert_type(cache.drain(), bool)
     assert_type(cache.drain(timeout=1.5), bool)
+
+
+def executing(cache: ThreadCache) -> None:
+    executor: ThreadPoolExecutor = CachedThreadPoolExecutor()
+    CachedThreadPoolExecutor(8, "prefix", print, ("initargs",))
+    CachedThreadPoolExecutor(math.inf, at_exit="abandon", context="copy", cache=cache)
+    CachedThreadPoolExecutor(max_workers=None, thread_name_prefix="", initializer=None, initargs=(), at_exit=2.5)
+    serial: Executor = SerialExecutor("prefix", print, (), at_exit="wait", context=None, cache=None)
+    with CachedThreadPoolExecutor() as entered:
+        assert_type(entered, CachedThreadPoolExecutor)
+        assert_type(entered.submit(add, 1, b=2), Future[int])
+        assert_type(entered.submit(one).result(timeout=1), int)
+        assert_type(entered.map(str, [1, 2], timeout=1, chunksize=10, buffersize=2), Iterator[str])
+        assert_type(entered.shutdown(wait=False, cancel_futures=True), None)
+    executor.submit(one)
+    serial.submit(one)
 
 
 assert_type(default_cache, ThreadCache)

@@ -6,7 +6,7 @@ Each line is ignored by both, and both report an ignore that has nothing to igno
 
 from outcome import Outcome
 
-from threadcache import ThreadCache, default_cache, start_thread_soon
+from threadcache import CachedThreadPoolExecutor, SerialExecutor, ThreadCache, default_cache, start_thread_soon
 
 
 def one() -> int:
@@ -63,3 +63,17 @@ def watching(cache: ThreadCache) -> None:
     cache.trim(2.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     cache.drain("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     text = cache.trim() + "a"  # type: ignore[operator]  # pyright: ignore[reportOperatorIssue]
+
+
+def executing() -> None:
+    executor = CachedThreadPoolExecutor()
+    executor.submit(wants_argument)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    executor.submit(wants_argument, "1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    executor.submit(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    executor.shutdown(True, True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    CachedThreadPoolExecutor("8")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    CachedThreadPoolExecutor(at_exit="later")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    CachedThreadPoolExecutor(context="fresh")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    CachedThreadPoolExecutor(8, "", None, (), "wait")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    SerialExecutor(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    SerialExecutor(max_workers=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
