@@ -153,9 +153,7 @@ ROWS: tuple[Row, ...] = (
     Row("blocking", "{jobs:,} jobs blocking at once, until all run, per job", "µs", BLOCKING, "job us", (THREAD,)),
     Row("submit-result", "submit(f).result(), one at a time", "µs", ONE_AT_A_TIME, "call us", (NEW_EXECUTOR,)),
     Row("submit-many", "{calls:,} submits, then all results, per call", "µs", MANY, "call us", (NEW_EXECUTOR,)),
-    Row(
-        "short-lived", "an executor of {workers} for as many calls", "µs", SHORT_LIVED, "executor us", (NEW_EXECUTOR,)
-    ),
+    Row("short-lived", "an executor of {workers} for as many calls", "µs", SHORT_LIVED, "executor us", (NEW_EXECUTOR,)),
     Row("memory", "memory of an idle worker", "KiB", MEMORY, "Pss KiB", (TRIO,)),
     Row("cpu-1k", CPU, "µs", PACED_1K, "job us", PEERS),
     Row("cpu-10k", CPU, "µs", PACED_10K, "job us", PEERS),

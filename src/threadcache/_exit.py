@@ -39,10 +39,17 @@ PATIENCE = 1
 
 def _unfinished(pool: Pool) -> tuple[list[Future[Any]], list[Future[Any]]]:
     """Futures that are running, and futures that wait in line."""
-    waiting = list(pool.line.copy())  # first, or one that is claimed meanwhile would be in neither
-    running = []
+    running: list[Future[Any]] = []
+    while True:
+        try:
+            waiting = list(pool.line)  # first, or one that is claimed meanwhile would be in neither
+            break
+        except RuntimeError:  # somebody has just submitted
+            continue
     for innermost in list(pool.running.values()):
         runner: Runner | None = innermost
+        while innermost.claiming:
+            time.sleep(0)
         while runner is not None:
             future = runner.future
             if future is not None and future not in waiting:

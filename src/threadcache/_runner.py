@@ -67,6 +67,7 @@ class Runner:
     __slots__ = (
         "begun",  # empty until it is not on its way any more; read unlocked by `Pool.ensure`
         "claim",  # constant: an iterator that claims futures
+        "claiming",  # what it has claimed may not be in `future` yet; read unlocked at exit
         "current_name",  # of its thread
         "fn",  # what it calls now; read unlocked by `repr`, for `ThreadCache.jobs()`
         "future",  # claimed, and its callbacks not yet called to the end; read unlocked at exit
@@ -86,7 +87,7 @@ class Runner:
         self.claim: Iterator[Future[Any]] = iter(pool.line.popleft, None)
         self.stays = stays
         self.begun: list[bool] = []
-        self.parked = self.resolving = False
+        self.claiming = self.parked = self.resolving = False
         self.fn: Callable[..., object] | None = None
         self.future: Future[Any] | None = None
         self.number: int | None = None
@@ -160,7 +161,7 @@ class Runner:
         self.outer, self.number = outer, outer.number
         running[ident] = self
         try:
-            while not future.done() and self._claim():
+            while not future.done() and self.line is self.pool.line and self._claim():
                 self._run_future()
         except BaseException as error:
             if self.future is not None and self.future.running():
@@ -206,12 +207,15 @@ class Runner:
         return False
 
     def _claim(self) -> bool:
+        self.claiming = True
         try:
             # No asynchronous exception can strike between the call and the assignment; see `Worker._claim`.
             for self.future in self.claim:  # noqa: B020
                 return True
         except IndexError:
             pass
+        finally:
+            self.claiming = False
         return False
 
     def _park(self) -> bool:
