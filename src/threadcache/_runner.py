@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import threading
 from contextlib import suppress
+from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -249,7 +250,9 @@ class Runner:
         try:
             if context is None:
                 context = pool.new_context()
-            result = context.run(fn, *args, **kwargs)
+            if kwargs:  # PyPy's `run` has a parameter of its own that is called self
+                fn, args = partial(fn, *args, **kwargs), ()
+            result = context.run(fn, *args)
         except BaseException as error:
             # Without this frame, which is no business of the reader's.
             failure = BaseException.with_traceback(error, error.__traceback__ and error.__traceback__.tb_next)
