@@ -109,6 +109,7 @@ MUTANTS = [
     ("executor: the child keeps the parent's jobs", "_pool", "        pool.reset()\n\n\nif", "        pass\n\n\nif", "fork"),
     ("executor: a job that forked is delivered in the child", "_runner", "            return  # race 7\n        self.resolving", "            pass\n        self.resolving", "fork"),
     ("executor: exit waits for nobody", "_exit", "                _finish(pool, start + pool.at_exit)", "            pass", "exit"),
+    ("executor: a forked process of multiprocessing's waits for nobody", "_exit", "        util.register_after_fork(_at_exit", "        str(_at_exit); (lambda *_: None)(_at_exit", "multiprocessings"),
     ("executor: exit says nothing", "_exit", "            sys.stderr.write(", "            str(", "exit"),
     ("executor: exit does not run what nobody else can", "_pool", "            Runner(self).run_here()", "            pass", "exit or though_no_thread"),
     ("executor: exit forgets what jobs submit", "_pool", "        if self.exiting is not None and get_ident() in worker_idents:", "        if False:", "exit"),

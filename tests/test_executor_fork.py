@@ -173,3 +173,26 @@ interpreters.destroy(interpreter)
 print("destroyed")
 """)
     assert done.stdout == "destroyed\n"
+
+
+@needs_fork
+def test_a_process_of_multiprocessings_finishes_its_jobs() -> None:
+    """It ends without `atexit` where it has been forked."""
+    done = child(
+        """
+import multiprocessing, time
+from threadcache import CachedThreadPoolExecutor
+executor = CachedThreadPoolExecutor(1)
+executor.submit(int).result(30)
+def target():
+    executor.submit(time.sleep, 0.1)
+    executor.submit(print, "done in the child")
+process = multiprocessing.get_context("fork").Process(target=target)
+process.start()
+process.join(30)
+assert process.exitcode == 0
+""",
+        *("-W", "ignore::DeprecationWarning"),
+    )
+    assert done.stdout.splitlines() == ["done in the child"]
+    assert not done.stderr

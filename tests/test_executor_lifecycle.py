@@ -26,8 +26,10 @@ def test_leaving_with_waits_for_jobs_and_callbacks(make: Any) -> None:
         futures = [executor.submit(pow, 2, number) for number in range(20)]
         for future in futures:
             future.add_done_callback(lambda future: called.append(future.result()))
+        futures.append(executor.submit(until, lambda: executor._shutdown))
+        futures[-1].add_done_callback(lambda _: called.append(0))
     assert all(future.done() for future in futures)
-    assert sorted(called) == [2**number for number in range(20)]
+    assert sorted(called) == [0, *(2**number for number in range(20))]
 
 
 def test_leaving_with_on_an_exception_shuts_down_too(make: Any) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import DEADLINE, until
+from outcome import Error
 from steps import OPCODES, Injection, at_each_opcode, codes
 
 import threadcache._pool
@@ -143,3 +144,13 @@ def test_g9_an_exception_at_each_opcode_of_a_runner(make_cache: Harness, limit: 
         use_up(executor, limit)
         struck += injection.struck
     assert struck > 20
+
+
+def test_g9_a_runner_that_is_struck_before_it_has_begun_is_not_counted_on() -> None:
+    with CachedThreadPoolExecutor(2) as executor:
+        pool = executor._CachedThreadPoolExecutor__pool
+        runner = threadcache._runner.Runner(pool)
+        pool.coming = runner.begun
+        with pytest.raises(Struck):
+            runner.deliver(Error(Struck()))
+        assert executor.submit(int).result(DEADLINE) == 0
