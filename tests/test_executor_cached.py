@@ -30,18 +30,24 @@ LIMITS = [1, 2, 8, math.inf]
 KINDS: list[Callable[..., CachedThreadPoolExecutor]] = [CachedThreadPoolExecutor, SerialExecutor]
 
 
-def test_the_limit_holds_in_a_storm(cache: ThreadCache) -> None:
-    lock = threading.Lock()
-    running = most = 0
+class Crowd:
+    """A job that knows how many of it have run at a time."""
 
-    def job() -> None:
-        nonlocal running, most
-        with lock:
-            running += 1
-            most = max(most, running)
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.running = self.most = 0
+
+    def __call__(self) -> None:
+        with self.lock:
+            self.running += 1
+            self.most = max(self.most, self.running)
         time.sleep(0)
-        with lock:
-            running -= 1
+        with self.lock:
+            self.running -= 1
+
+
+def test_the_limit_holds_in_a_storm(cache: ThreadCache) -> None:
+    job = Crowd()
 
     def submit() -> None:
         for number in range(300):
@@ -55,8 +61,8 @@ def test_the_limit_holds_in_a_storm(cache: ThreadCache) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-    assert running == 0
-    assert 1 <= most <= 3
+    assert job.running == 0
+    assert 1 <= job.most <= 3
 
 
 @pytest.mark.parametrize("warm", [False, True])
@@ -182,22 +188,11 @@ def test_all_callbacks_at_a_time_may_submit_and_wait(cache: ThreadCache, workers
 
 
 def test_the_limit_holds_while_callbacks_submit_and_wait(cache: ThreadCache) -> None:
-    lock = threading.Lock()
-    running = most = 0
-
-    def job() -> None:
-        nonlocal running, most
-        with lock:
-            running += 1
-            most = max(most, running)
-        time.sleep(0)
-        with lock:
-            running -= 1
-
+    job = Crowd()
     with CachedThreadPoolExecutor(2, cache=cache) as executor:
         for _ in range(300):
             executor.submit(job).add_done_callback(lambda _: executor.submit(job).result())
-    assert 1 <= most <= 2
+    assert 1 <= job.most <= 2
 
 
 def test_names_differ_though_callbacks_make_room_for_others(cache: ThreadCache) -> None:
