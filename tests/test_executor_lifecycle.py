@@ -21,13 +21,17 @@ __all__ = ["make", "make_wide"]  # fixtures
 
 
 def test_leaving_with_waits_for_jobs_and_callbacks(make: Any) -> None:
-    called = []
+    called: list[int] = []
+    left = threading.Event()
     with make() as executor:
         futures = [executor.submit(pow, 2, number) for number in range(20)]
         for future in futures:
             future.add_done_callback(lambda future: called.append(future.result()))
-        futures.append(executor.submit(until, lambda: executor._shutdown))
-        futures[-1].add_done_callback(lambda _: called.append(0))
+        concurrent.futures.wait(futures, DEADLINE)
+        last = Blocked(executor)
+        futures.append(last.future)
+        last.future.add_done_callback(lambda _: (left.wait(0.1), called.append(0)))  # which nobody is to have left by
+        threading.Thread(target=lambda: (until(lambda: executor._shutdown), last.release.set())).start()
     assert all(future.done() for future in futures)
     assert sorted(called) == [0, *(2**number for number in range(20))]
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gc
 import math
+import pathlib
+import threading
+import traceback
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -151,12 +154,27 @@ def test_what_is_refused_goes(cache: ThreadCache) -> None:
 
 @pytest.mark.skipif(not REFCOUNTING or BIASED, reason="needs reference counts that are exact at once")
 @WORKERS
-def test_fn_is_let_go_before_anybody_hears_of_the_result(cache: ThreadCache, workers: float) -> None:
+def test_a_call_is_let_go_before_anybody_hears_of_its_result(cache: ThreadCache, workers: float) -> None:
+    release = threading.Event()
+
+    class Waiting(Thing):
+        def __call__(self, argument: object) -> None:
+            assert release.wait(DEADLINE)
+
+    seen: list[Any] = []
     with CachedThreadPoolExecutor(workers, cache=cache) as executor:
-        for _ in range(50):
-            fn, argument = Fn(), Thing
-            reference = weakref.ref(fn)
-            future = executor.submit(fn, argument)
-            del fn
-            future.result(DEADLINE)
-            assert reference() is None
+        fn, argument = Waiting(), Thing()
+        references = [weakref.ref(fn), weakref.ref(argument)]
+        executor.submit(fn, argument).add_done_callback(lambda _: seen.extend(each() for each in references))
+        del fn, argument
+        release.set()
+    assert seen == [None, None]
+
+
+def test_a_traceback_shows_no_frame_of_ours(cache: ThreadCache) -> None:
+    with CachedThreadPoolExecutor(cache=cache) as executor:
+        error = executor.submit(Failing(None)).exception(DEADLINE)
+    assert error is not None
+    frames = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
+    assert frames
+    assert not [name for name in frames if "threadcache" in pathlib.PurePath(name).parts]
