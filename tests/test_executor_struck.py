@@ -85,7 +85,7 @@ def test_g2_a_submit_within_a_worker_before_its_runner_has_begun(make_cache: Har
         injection = Injection(target, between_calls=OPCODES)
         submit_within_a_worker(make_cache, limit, injection)
         struck += injection.struck
-    assert struck > 20
+    assert struck > 10
 
 
 def submit_within_a_worker(make_cache: Harness, limit: float, injection: Injection) -> None:
@@ -143,7 +143,7 @@ def test_g9_an_exception_at_each_opcode_of_a_runner(make_cache: Harness, limit: 
         injection.where = set()
         use_up(executor, limit)
         struck += injection.struck
-    assert struck > 20
+    assert struck > 5  # as many as there are in a runner that comes too late; in one that does not, over 20
 
 
 def test_g9_a_runner_that_is_struck_before_it_has_begun_is_not_counted_on() -> None:
