@@ -14,7 +14,8 @@ The facts
 ``running``  the runners that have begun, by their thread's ident. Written by the runner.
 ``coming``   whether the runner that was last asked for has ``begun``. Until then it is *on its way*.
 ``parked``   at most one mailbox: of the runner of a pool of one, which keeps its worker (*lease*) and waits there.
-``closed``   no future is accepted any more. Set once, never taken back.
+``closed``   no future is accepted any more. Set once, never taken back; so is ``broken``, by a failing initializer.
+``waiting``  mailboxes of those that wait until a closed pool is done. A runner that parks or ends fills them.
 
 Every operation on a list, dict or deque here is one call of a C function; there is no lock, so `submit` may be
 interrupted and re-entered anywhere, as `start_thread_soon` may.
@@ -64,9 +65,16 @@ Callbacks
 =========
 
 A future is resolved, and its callbacks are called, while the runner still has its worker: so a callback can block
-without anybody's job waiting behind it. It may submit and wait, too: submitting from a callback when all numbers are
-taken gives that runner's back, since its job has ended. In a pool of one, where all jobs belong to one thread, waiting
-for a future in that very thread serves the line meanwhile (`Future.result`).
+without anybody's job waiting behind it. It may submit and wait, too: submitting from a callback gives its runner's
+number back, since the job has ended. In a pool of one, where all jobs belong to one thread, waiting for a future in
+that very thread serves the line meanwhile (`Future.result`).
+
+What strikes from outside
+=========================
+
+An asynchronous exception ends the runner, as it would any job of the cache's. `Runner.deliver` then puts right what is
+left: its future is failed if it had begun and goes back to the line if not, its number is given back, and the rule is
+followed. An exception in a job is the job's own and ends nothing.
 """
 
 from __future__ import annotations
