@@ -117,6 +117,33 @@ def test_g14_names(make_cache: Harness) -> None:
     assert cache.stats().started == 1
 
 
+@pytest.mark.skipif(
+    sys.version_info >= (3, 14) or not sys.platform.startswith("linux"), reason="Python tells it itself"
+)
+def test_g14_the_system_is_told_with_and_without_ctypes() -> None:
+    child("""
+        import sys
+        import threadcache
+        from threadcache import _threads
+
+        def named():
+            names = []
+            deliver = lambda outcome: names.append(outcome.unwrap())
+            read = lambda: open("/proc/thread-self/comm").read()
+            threadcache.start_thread_soon(read, deliver, "long, \u2026, name and more")
+            assert threadcache.default_cache.drain(30)
+            return names
+
+        expected = ["long, \u2026, name\\n"]
+        assert named() == expected
+        assert "ctypes" not in sys.modules  # it costs more to import than all of threadcache
+        assert not _threads._set_name
+        import ctypes
+        assert named() == expected
+        assert _threads._set_name
+    """)
+
+
 def test_g14_the_default_name(cache: ThreadCache) -> None:
     assert call(cache, names) == shown("threadcache worker")
     assert "threadcache worker" in [thread.name for thread in threading.enumerate()]
