@@ -1,0 +1,322 @@
+"""The races of `_inbox`'s header, under every schedule that the explorer reaches and every KeyboardInterrupt."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from conftest import DEADLINE, until
+from explorer import VISIBLE, Deadlock, Run, explore
+from steps import CODES, at_each_opcode, codes
+from test_asyncio_calls import PLAIN, Gate, Loops, make_loops
+from test_asyncio_limiters import Semaphore
+from test_g7_references import REFCOUNTING
+from test_interleavings import FULL, everywhere
+
+import threadcache._inbox
+from threadcache import default_cache
+from threadcache._inbox import Inbox
+from threadcache.asyncio import run_sync
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+INBOX = codes(threadcache._inbox)
+ANSWER = {Inbox.answer.__code__, threadcache._inbox._Ring.__call__.__code__}
+
+
+@pytest.fixture(autouse=True)
+def _visible() -> Iterator[None]:
+    """Have the explorer and the injections look at `_inbox`, which is no part of the core.
+
+    Rings have a finalizer there, and no collector may run one run's in the midst of another run.
+    """
+    gc.collect()
+    gc.disable()
+    CODES.update(INBOX)
+    VISIBLE.update(INBOX)
+    yield
+    CODES.difference_update(INBOX)
+    VISIBLE.difference_update(INBOX)
+    gc.enable()
+
+
+@pytest.fixture(params=PLAIN)
+def run(request: pytest.FixtureRequest) -> Iterator[Loops]:
+    yield from make_loops(request.param)
+
+
+class VirtualLoop:
+    """As much of a loop as an inbox needs, one turn of it at a time."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.ready: deque[Any] = deque()
+        self.closed = False
+        self.rings = 0
+
+    def call_soon_threadsafe(self, callback: Any, *args: Any) -> None:
+        if self.closed:
+            raise RuntimeError("Event loop is closed")
+        self.run.wait(lambda: True)  # a step: here it may be closed, as asyncio's loop and uvloop's may
+        self.ready.append((callback, args))
+        self.rings += 1
+
+    def call_soon(self, callback: Any, *args: Any) -> None:
+        self.ready.append((callback, args))
+
+    def is_closed(self) -> bool:
+        return self.closed
+
+    def turn(self) -> None:
+        self.run.wait(lambda: len(self.ready) > 0)
+        callback, args = self.ready.popleft()
+        callback(*args)
+
+    def close_at_last(self) -> None:
+        """Rings that nobody waited for end here."""
+        self.closed = True
+        self.ready.clear()
+        if not REFCOUNTING:
+            gc.enable()
+            gc.collect()
+            gc.disable()
+
+    def close(self) -> None:
+        self.closed = True
+        self.run.wait(lambda: True)
+        self.ready.clear()
+
+
+class Job:
+    """A call's future and its token, in one."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self.loop = loop
+        self.outcomes: list[object] = []
+        self.released = False
+
+    def get_loop(self) -> VirtualLoop:
+        return self.loop
+
+    def done(self) -> bool:
+        return bool(self.outcomes)
+
+    def set_result(self, outcome: object) -> None:
+        assert not self.loop.closed
+        self.outcomes.append(outcome)
+
+    def release(self) -> None:
+        assert not self.released
+        self.released = True
+
+    def work(self, inbox: Any) -> None:
+        inbox.put(self, self, self)
+
+
+def watch(run: Run, condition: Callable[[], bool]) -> None:
+    """Wait for what the loop waits for: with nobody left but one task, the explorer would not see that it is stuck."""
+    run.spawn(lambda: run.wait(condition))
+
+
+def answering(run: Run, new_inbox: Any = Inbox, workers: int = 3) -> Any:
+    """Results come, one of them when another one has been received, and the loop hears of all of them."""
+    loop, inbox = VirtualLoop(run), new_inbox()
+    jobs = [Job(loop) for _ in range(workers)]
+
+    def main() -> None:
+        for job in jobs[:-1]:
+            run.spawn(lambda job=job: job.work(inbox))
+        while not jobs[0].released:
+            loop.turn()
+        run.spawn(lambda: jobs[-1].work(inbox))
+        while not all(job.released for job in jobs):
+            loop.turn()
+
+    run.spawn(main)
+    watch(run, lambda: all(job.released for job in jobs))
+
+    def check() -> None:
+        loop.close_at_last()
+        assert [job.outcomes for job in jobs] == [[job] for job in jobs]
+        assert not inbox._results
+        assert 1 <= loop.rings <= workers
+
+    return check
+
+
+def closing(run: Run, first: int = 1) -> Any:
+    """The loop answers some and is closed: no worker has an error, and what is not handed out is forgotten."""
+    loop, inbox = VirtualLoop(run), Inbox()
+    jobs = [Job(loop) for _ in range(3)]
+
+    def main() -> None:
+        for job in jobs:
+            run.spawn(lambda job=job: job.work(inbox))
+        while sum(job.done() for job in jobs) < first:
+            loop.turn()
+        loop.close()
+
+    run.spawn(main)
+    watch(run, loop.is_closed)
+
+    def check() -> None:
+        loop.close_at_last()
+        assert not inbox._results
+        for job in jobs:
+            assert job.outcomes in ([], [job])
+            assert job.done() or job.released
+
+    return check
+
+
+def closing_before_all(run: Run) -> Any:
+    return closing(run, 0)
+
+
+@pytest.mark.storm
+@pytest.mark.timeout(0 if FULL else 300)
+@pytest.mark.parametrize("scenario", [answering, closing, closing_before_all])
+def test_races_1_and_2_under_every_schedule(scenario: Any) -> None:
+    everywhere(scenario)
+
+
+def test_race_1_a_result_comes_in_the_middle_of_an_answer() -> None:
+    """The loop has looked and found nothing more; the worker finds the bell, and rings."""
+    inbox = Inbox()
+    rings = []
+
+    class Loop(VirtualLoop):
+        def call_soon_threadsafe(self, callback: Any, *args: Any) -> None:
+            rings.append(lambda: callback(*args))
+
+    loop: Any = Loop(None)  # type: ignore[arg-type]
+    first, second = Job(loop), Job(loop)
+
+    class Results(deque[Any]):
+        def popleft(self) -> Any:
+            result = super().popleft()
+            if result[0] is first:
+                second.work(inbox)
+            return result
+
+    inbox._results = Results()
+    first.work(inbox)
+    assert len(rings) == 1
+    rings[0]()
+    assert len(rings) == 2
+    rings[1]()
+    assert first.done() and second.done()
+    first.outcomes.clear()
+    first.work(inbox)
+    assert len(rings) == 3  # the bell is there again
+    loop.closed = True
+
+
+class Careless(Inbox):
+    """Puts the bell back when it has handed out everything."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.restore = partial(bool, True)
+
+    def answer(self, loop: Any) -> None:
+        while self._results:
+            future, token, outcome = self._results.popleft()
+            loop.call_soon(token.release)
+            future.set_result(outcome)
+        self.bell[0] = True
+
+
+def test_the_explorer_finds_a_bell_that_is_put_back_too_late() -> None:
+    """The explorer can fail."""
+    CODES.add(Careless.answer.__code__)
+    VISIBLE.add(Careless.answer.__code__)
+    try:
+        with pytest.raises(Deadlock):
+            explore(lambda run: answering(run, Careless), bound=2)
+    finally:
+        CODES.discard(Careless.answer.__code__)
+        VISIBLE.discard(Careless.answer.__code__)
+
+
+@pytest.mark.parametrize("run", [kind for kind in PLAIN if kind != "eager"], indirect=True)
+@pytest.mark.parametrize("then", ["the next call", "cancelling all"])
+def test_race_3_interrupted_at_each_opcode_of_the_answer(run: Loops, then: str) -> None:
+    """The loop may be run again: the next call works, and who was waiting hears of his result, or is cancelled.
+
+    The latter is what `asyncio.run` does when it is interrupted: it must not wait for ever.
+    """
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    async def begin(gates: list[Gate], limiter: Any) -> list[Any]:
+        tasks = [asyncio.create_task(run_sync(gate, limiter=limiter)) for gate in gates]
+        for gate in gates:
+            await gate.begun()
+        return tasks
+
+    async def go_on(tasks: list[Any], limiter: Any) -> None:
+        async def call() -> None:  # one that can be given up, should this fail
+            async with asyncio.timeout(DEADLINE / 10):
+                assert await run_sync(int, limiter=limiter, abandon_on_cancel=True) == 0
+
+        if then == "the next call":
+            await call()
+        else:
+            for task in tasks:
+                task.cancel()
+        _, pending = await asyncio.wait(tasks, timeout=DEADLINE / 10)
+        assert not pending, "somebody was not told"
+        if then == "the next call":
+            assert [task.result() for task in tasks] == [0, 1, 2]
+        await call()
+
+    loops: list[Any] = []
+    for inject in at_each_opcode(where=ANSWER):
+        loop, limiter = run.new(), Semaphore(4)
+        loops.append(loop)
+        gates = [Gate(lambda number=number: number) for number in range(3)]
+        tasks = loop.run_until_complete(begin(gates, limiter))
+        for gate in gates[:2]:
+            gate.release.set()
+        until(lambda: default_cache.stats().busy == 1)
+        raised = inject(interrupt, lambda: loop.run_until_complete(asyncio.wait(tasks[:2])))
+        assert isinstance(raised, KeyboardInterrupt) == inject.struck
+        gates[2].release.set()
+        assert default_cache.drain(DEADLINE)
+        try:
+            loop.run_until_complete(go_on(tasks, limiter))
+            assert limiter.taken == 0
+        except BaseException as error:
+            error.add_note(f"interrupted at opcode {inject.target}")
+            for task in tasks:
+                task._log_destroy_pending = False
+            raise
+        finally:
+            loop.close()
+    assert len(loops) > 5
+
+
+def test_a_worker_that_cannot_ring_an_open_loop_says_so(run: Loops, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is no closed loop's doing, and not to be passed over."""
+    reported = threading.Event()
+    monkeypatch.setattr("threading.excepthook", lambda arguments: reported.set())
+    loop: Any = VirtualLoop(None)  # type: ignore[arg-type]
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("no")
+
+    loop.call_soon_threadsafe = refuse
+    inbox = Inbox()
+    job = Job(loop)
+    default_cache.start_thread_soon(int, lambda outcome: inbox.put(job, None, outcome))  # type: ignore[arg-type]
+    assert reported.wait(DEADLINE)
