@@ -2,7 +2,8 @@
 
 `start_thread_soon` runs a job in a warm thread of the process-wide `default_cache`; `ThreadCache` makes a cache of
 one's own. Everything else is built upon that call: `CachedThreadPoolExecutor` and `SerialExecutor` are executors as
-`concurrent.futures` has them.
+`concurrent.futures` has them, `threadcache.asyncio` makes calls from event loops, `threadcache.trio` and
+`threadcache.anyio` give those libraries their threads, and `install` does it for the whole process.
 """
 
 from __future__ import annotations
@@ -18,18 +19,21 @@ if TYPE_CHECKING:
 
     from outcome import Outcome
 
+    from ._install import Installation, install
     from .futures import CachedThreadPoolExecutor, SerialExecutor
 
     T = TypeVar("T")
 
 __all__ = [
     "CachedThreadPoolExecutor",
+    "Installation",
     "JobInfo",
     "SerialExecutor",
     "Stats",
     "ThreadCache",
     "__version__",
     "default_cache",
+    "install",
     "start_thread_soon",
 ]
 
@@ -58,4 +62,8 @@ def __getattr__(name: str) -> Any:
         from . import futures
 
         return getattr(futures, name)
+    if name in {"Installation", "install"}:
+        from . import _install
+
+        return getattr(_install, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,5 +1,6 @@
 """Calls that type checkers must accept, and the types that they must see. `make types` checks it; nothing runs it."""
 
+import asyncio
 import math
 import threading
 from collections.abc import Callable, Iterator
@@ -11,13 +12,18 @@ from typing import assert_type
 from outcome import Outcome
 
 import threadcache
+import threadcache.anyio
+import threadcache.asyncio
+import threadcache.trio
 from threadcache import (
     CachedThreadPoolExecutor,
+    Installation,
     JobInfo,
     SerialExecutor,
     Stats,
     ThreadCache,
     default_cache,
+    install,
     start_thread_soon,
 )
 
@@ -108,6 +114,37 @@ def executing(cache: ThreadCache) -> None:
         assert_type(entered.shutdown(wait=False, cancel_futures=True), None)
     executor.submit(one)
     serial.submit(one)
+
+
+def installing(name: str) -> None:
+    assert_type(install(), Installation)
+    install("trio", "anyio")
+    installation = threadcache.install(name)
+    assert_type(installation.report(), dict[str, str])
+    assert_type(installation.undo(), None)
+    with install("futures") as entered:
+        assert_type(entered, Installation)
+    for front_end in (threadcache.trio, threadcache.anyio):
+        front_end.install()
+        front_end.uninstall()
+
+
+class Semaphore:
+    async def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None: ...
+
+
+async def calling(loop: asyncio.AbstractEventLoop, limiter: Semaphore) -> None:
+    assert_type(threadcache.asyncio.install(), None)
+    threadcache.asyncio.install(loop)
+    threadcache.asyncio.install(loop=None)
+    assert_type(await threadcache.asyncio.run_sync(one), int)
+    assert_type(await threadcache.asyncio.run_sync(add, 1, 2), int)
+    await threadcache.asyncio.run_sync(one, limiter=limiter, abandon_on_cancel=True, thread_name="a name")
+    await threadcache.asyncio.run_sync(one, limiter=asyncio.Semaphore(1), thread_name=None)
+    assert_type(await threadcache.asyncio.to_thread(add, 1, b=2), int)
 
 
 assert_type(default_cache, ThreadCache)

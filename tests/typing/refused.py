@@ -6,7 +6,18 @@ Each line is ignored by both, and both report an ignore that has nothing to igno
 
 from outcome import Outcome
 
-from threadcache import CachedThreadPoolExecutor, SerialExecutor, ThreadCache, default_cache, start_thread_soon
+import threadcache.anyio
+import threadcache.asyncio
+import threadcache.trio
+from threadcache import (
+    CachedThreadPoolExecutor,
+    Installation,
+    SerialExecutor,
+    ThreadCache,
+    default_cache,
+    install,
+    start_thread_soon,
+)
 
 
 def one() -> int:
@@ -77,3 +88,25 @@ def executing() -> None:
     CachedThreadPoolExecutor(8, "", None, (), "wait")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     SerialExecutor(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     SerialExecutor(max_workers=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def installing() -> None:
+    install(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    install(["trio"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    install(names="trio")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Installation("trio")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    state: int = install().report()["trio"]  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    install().uninstall()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    threadcache.trio.install("trio")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    threadcache.anyio.uninstall(True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    threadcache.asyncio.install("loop")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def calling() -> None:
+    await threadcache.asyncio.run_sync(wants_argument)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await threadcache.asyncio.run_sync(wants_argument, "1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await threadcache.asyncio.run_sync(one, limiter=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await threadcache.asyncio.run_sync(one, cancellable=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await threadcache.asyncio.to_thread(wants_argument)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await threadcache.asyncio.to_thread(wants_argument, "1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    text: str = await threadcache.asyncio.run_sync(one)  # type: ignore[arg-type]  # pyright: ignore[reportAssignmentType]
