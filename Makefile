@@ -8,14 +8,17 @@ tag := $(shell $(PYTHON) -c 'import sys; print(sys.implementation.cache_tag + ge
 stamp := $(VENV)/.$(tag)
 sources := $(shell find src -not -path '*/__pycache__*' -not -path '*.egg-info*') pyproject.toml
 
-.PHONY: help demo test storm mutants pythons bench lint types news clean
+.PHONY: help demo test storm mutants pythons releases bench lint types news clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do printf 'make %-9s%s\n' "$$name" "$$what"; done
 
-demo: $(stamp)-cli  ## checksum the Python's own standard library in threads of the cache
+demo: $(stamp)-cli  ## two programs on the cache, over the files of the Python's own standard library
 	@echo 'Checksums of the standard library of $(bin)/python: with threadcache, with its executor and the standard library'\''s, with a thread a file.'
-	$(bin)/python examples/checksum_tree.py "$$($(bin)/python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
+	@stdlib="$$($(bin)/python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" && set -x && \
+	$(bin)/python examples/checksum_tree.py "$$stdlib" && \
+	: 'And an asyncio program that knows nothing of threadcache, put on it:' && \
+	$(bin)/python -m threadcache run --report examples/hash_files.py "$$stdlib"
 
 test: $(stamp)-test  ## run the tests
 	@echo 'The tests, against threadcache as installed in $(VENV).'
@@ -30,7 +33,11 @@ mutants: $(stamp)-test  ## break the code behind each guarantee, and see its tes
 pythons:  ## run the tests on each Python that this machine has
 	.ci/pythons
 
-bench: $(stamp)-bench  ## compare start_thread_soon with its peers: some minutes
+releases:  ## run the tests of Trio and AnyIO on their releases of the last two years
+	.ci/releases
+
+bench: $(stamp)-bench  ## compare it with its peers: some minutes
+	@$(bin)/python -m pip install -qq --only-binary :all: gevent || echo 'gevent does not install here, so it is left out.'
 	$(bin)/python benchmarks/run.py
 
 lint: $(stamp)-lint  ## check style, formatting and news fragments

@@ -1,8 +1,9 @@
-"""``python -m threadcache info``: what is in use here."""
+"""``python -m threadcache``: ``info`` tells what is in use here, ``run PROGRAM`` runs a program on the cache."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import sysconfig
 
@@ -34,8 +35,36 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m threadcache", description="The thread cache for Python.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("info", help="version, Python build, mailbox in use, settings and state of the cache")
-    parser.parse_args(arguments)
-    print(info())
+    run = commands.add_parser(
+        "run",
+        help="run a program with its threads taken from the cache",
+        usage="%(prog)s [--report] [--trace FILE] PROGRAM|-m MODULE|-c CODE [ARG...]",
+        allow_abbrev=False,
+    )
+    run.add_argument("--report", action="store_true", help="say at the end on stderr what became of its threads")
+    run.add_argument("--trace", metavar="FILE", help="write when which job ran where, for Perfetto or Chromium")
+    rest = argparse.REMAINDER
+    run.add_argument("-m", nargs=rest, metavar="MODULE", help="run a module, as python -m does")
+    run.add_argument("-c", nargs=rest, metavar="CODE", help="run a command, as python -c does")
+    run.add_argument("program", nargs=rest, help="a script, a directory or zip file with a __main__, or - for stdin")
+    options = parser.parse_args(arguments)
+    if options.command == "info":
+        print(info())
+        return 0
+
+    kind = "-m" if options.m is not None else "-c" if options.c is not None else ""
+    program = {"-m": options.m, "-c": options.c, "": options.program}[kind]
+    if not program:
+        run.error("there is nothing to run")
+    trace = None
+    if options.trace is not None:
+        try:
+            trace = os.open(options.trace, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            run.error(f"the trace cannot be written: {error}")
+    from ._run import run as run_program
+
+    run_program(kind, program[0], program[1:], report=options.report, trace=trace)
     return 0
 
 

@@ -240,9 +240,14 @@ def _result(future: Future[T], deadline: float | None) -> T:
         del future  # it is in this frame's traceback
 
 
+def default_limit() -> int:
+    """How many jobs may run at a time if nobody says so; the number is that of `concurrent.futures`."""
+    return min(32, (getattr(os, "process_cpu_count", os.cpu_count)() or 1) + 4)
+
+
 def _limit(max_workers: float | None) -> float:
     if max_workers is None:
-        return min(32, (getattr(os, "process_cpu_count", os.cpu_count)() or 1) + 4)
+        return default_limit()
     if max_workers <= 0 or math.isnan(max_workers):
         raise ValueError("max_workers must be greater than 0")
     # Linux numbers its threads up to 2 ** 22 (PID_MAX_LIMIT), and no system has more.
