@@ -1,7 +1,8 @@
 """Who is compared: one small adapter each, so that everyone does the same work.
 
 A contender's adapter is made in a child process, which is why it imports its library only there. There is one shape
-of adapter for each kind of interface, `Start` and `NewExecutor`, and each has contenders of its own.
+of adapter for each kind of interface, `Start`, `NewExecutor` and (in async_contenders.py) `Front`, and each has
+contenders of its own.
 """
 
 from __future__ import annotations
@@ -38,13 +39,13 @@ class Contender(Generic[Adapter]):
 
     name: str
     make: Callable[[], Adapter]
-    module: str | None = None  # must be importable for this contender to take part
+    modules: tuple[str, ...] = ()  # must be importable for this contender to take part
     mailbox: Mailbox | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     program: tuple[str, ...] = ()
 
     def is_installed(self) -> bool:
-        return self.module is None or importlib.util.find_spec(self.module) is not None
+        return all(importlib.util.find_spec(module) is not None for module in self.modules)
 
 
 def _threadcache() -> Start:
@@ -95,11 +96,11 @@ def _thread() -> Start:
     return start
 
 
-THREADCACHE = Contender("threadcache", _threadcache, module="threadcache", mailbox="pure")
-TRIO = Contender("trio", _trio, module="trio")
+THREADCACHE = Contender("threadcache", _threadcache, modules=("threadcache",), mailbox="pure")
+TRIO = Contender("trio", _trio, modules=("trio",))
 EXECUTOR = Contender("executor", lambda: _executor(ENOUGH_THREADS))
 EXECUTOR_DEFAULT = Contender("executor (default size)", lambda: _executor(None))
-THREAD = Contender("thread", _thread, module="outcome")
+THREAD = Contender("thread", _thread, modules=("outcome",))
 
-CACHED_EXECUTOR = Contender("cached executor", _new_cached_executor, module="threadcache", mailbox="pure")
+CACHED_EXECUTOR = Contender("cached executor", _new_cached_executor, modules=("threadcache",), mailbox="pure")
 NEW_EXECUTOR = Contender("executor (own threads)", _new_executor)

@@ -6,6 +6,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic
 
+from async_contenders import (
+    ANYIO,
+    ANYIO_WITHOUT_LIMIT,
+    ASYNCIO_TO_THREAD,
+    GEVENT,
+    RUN_IN_EXECUTOR,
+    RUN_SYNC,
+    TO_THREAD,
+    TRIO_ON_THE_CACHE,
+    TRIO_TO_THREAD,
+    TWISTED,
+)
 from contenders import (
     CACHED_EXECUTOR,
     EXECUTOR,
@@ -18,10 +30,12 @@ from contenders import (
     Contender,
 )
 from workloads import Params, Round
+from workloads.awaited import await_many, await_one
 from workloads.blocking import blocking
 from workloads.burst import cold_burst, warm_burst
 from workloads.chain import chain
 from workloads.executors import many, one_at_a_time, short_lived
+from workloads.files import files
 from workloads.idle import idle
 from workloads.memory import memory
 from workloads.neighbour import neighbour
@@ -121,6 +135,53 @@ SHORT_LIVED = Measurement(
     {"executors": 20},
     rounds=20,
 )
+ASYNC_PEERS = (ASYNCIO_TO_THREAD, RUN_IN_EXECUTOR, ANYIO, TWISTED, GEVENT)
+MANY_ASYNC_PEERS = (*ASYNC_PEERS, ANYIO_WITHOUT_LIMIT)  # for more calls in flight than AnyIO's limiter lets through
+ASYNC = (TO_THREAD, RUN_SYNC, *ASYNC_PEERS, TRIO_TO_THREAD)
+MANY_ASYNC = (TO_THREAD, RUN_SYNC, *MANY_ASYNC_PEERS, TRIO_TO_THREAD)
+AWAIT_ONE = Measurement(
+    "await one", await_one, ASYNC, ASYNCIO_TO_THREAD, {"calls": 400}, {"calls": 200}, rounds=40, quick_rounds=4
+)
+AWAIT_16 = Measurement(
+    "await 16",
+    await_many,
+    ASYNC,
+    ASYNCIO_TO_THREAD,
+    {"clients": 16, "calls each": 100},
+    {"calls each": 20},
+    rounds=20,
+    quick_rounds=2,
+)
+AWAIT_256 = Measurement(
+    "await 256",
+    await_many,
+    MANY_ASYNC,
+    ASYNCIO_TO_THREAD,
+    {"clients": 256, "calls each": 10},
+    {"calls each": 2},
+    rounds=20,
+    quick_rounds=2,
+)
+ON_TRIO = Measurement(
+    "on Trio",
+    await_one,
+    (TRIO_ON_THE_CACHE, TRIO_TO_THREAD),
+    TRIO_TO_THREAD,
+    {"calls": 400},
+    {"calls": 200},
+    rounds=40,
+    quick_rounds=8,
+)
+FILES = Measurement(
+    "files",
+    files,
+    (*MANY_ASYNC, TRIO_ON_THE_CACHE),
+    ASYNCIO_TO_THREAD,
+    {"files": 2_000, "KiB": 4, "clients": 64},
+    {"files": 500},
+    rounds=16,
+    quick_rounds=2,
+)
 NEIGHBOUR = Measurement(
     "neighbour",
     neighbour,
@@ -142,6 +203,8 @@ PACED_1K, PACED_10K, PACED_20K = _paced("paced 1k", 1_000), _paced("paced 10k", 
 
 THREADS = ("threads", "{:.0f} thread(s)")
 LOCK = "start, deliver releases a lock the caller waits on"
+IN_FLIGHT = "the same, {clients} calls in flight, per call"
+FILE = "{files:,} files of {KiB} KiB read and hashed, {clients} at a time, per file"
 CPU = "CPU time per job at {rate:,} jobs a second"
 
 ROWS: tuple[Row, ...] = (
@@ -154,6 +217,11 @@ ROWS: tuple[Row, ...] = (
     Row("submit-result", "submit(f).result(), one at a time", "µs", ONE_AT_A_TIME, "call us", (NEW_EXECUTOR,)),
     Row("submit-many", "{calls:,} submits, then all results, per call", "µs", MANY, "call us", (NEW_EXECUTOR,)),
     Row("short-lived", "an executor of {workers} for as many calls", "µs", SHORT_LIVED, "executor us", (NEW_EXECUTOR,)),
+    Row("await-1", "await to_thread(f), one at a time", "µs", AWAIT_ONE, "call us", ASYNC_PEERS),
+    Row("await-16", IN_FLIGHT, "µs", AWAIT_16, "call us", ASYNC_PEERS),
+    Row("await-256", IN_FLIGHT, "µs", AWAIT_256, "call us", MANY_ASYNC_PEERS),
+    Row("trio", "trio.to_thread.run_sync(f), one at a time", "µs", ON_TRIO, "call us", (TRIO_TO_THREAD,)),
+    Row("files", FILE, "µs", FILES, "file us", MANY_ASYNC_PEERS),
     Row("memory", "memory of an idle worker", "KiB", MEMORY, "Pss KiB", (TRIO,)),
     Row("cpu-1k", CPU, "µs", PACED_1K, "job us", PEERS),
     Row("cpu-10k", CPU, "µs", PACED_10K, "job us", PEERS),

@@ -94,7 +94,7 @@ def main() -> int:
         out.print("nothing to compare: threadcache is not installed (pip install -e '.[bench]')")
         return 2
 
-    machine = describe((*(one.module for one in contenders.values() if one.module), "outcome"), arguments.pin)
+    machine = describe((*(name for one in contenders.values() for name in one.modules), "outcome"), arguments.pin)
     for key, value in machine.items():
         shown = (
             ", ".join(f"{k} {v or '(not installed as a package)'}" for k, v in value.items())
@@ -104,7 +104,12 @@ def main() -> int:
         out.print(f"{key}: {shown}")
 
     results = {result.measurement: result for result in _measure(list(measurements.values()), arguments, missing)}
-    lines = [line(row, results[row.measurement.name], subject) for subject in subjects for row in rows]
+    lines = [
+        line(row, results[row.measurement.name], subject)
+        for subject in subjects
+        for row in rows
+        if subject in row.measurement.contenders
+    ]
     for subject in subjects:
         out.print()
         show(out, [one for one in lines if one.subject == subject.name], subject.name)

@@ -16,7 +16,7 @@ from rounds import Results
 from spread import Ratio
 from verdicts import Cell, Line
 
-WIDTH = 300  # columns, where standard output is no terminal that has a width of its own
+WIDTH = 500  # columns, where standard output is no terminal that has a width of its own
 
 
 def number(value: float) -> str:
