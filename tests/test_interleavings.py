@@ -19,7 +19,7 @@ FULL = os.environ.get("THREADCACHE_STORM") == "full"
 """Two departures instead of one, which takes an hour or more, and opcodes for steps as well as lines."""
 
 BOUND = 2 if FULL else 1 if OPCODES else 0  # PyPy's tracing is slow
-WALKS = 5000 if FULL else 60 if OPCODES else 20
+WALKS = 5000 if FULL else 40 if OPCODES else 20
 
 
 class Stage:

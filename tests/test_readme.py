@@ -1,4 +1,4 @@
-"""The README's example runs, and the tests that its table names exist."""
+"""The README's examples run, and the tests that its table names exist."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ TESTS = Path(__file__).resolve().parent
 README = (TESTS.parent / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_example_runs() -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    output, _, stats = child(code).stdout.rstrip().rpartition("\n")
+def test_the_examples_run() -> None:
+    jobs, calls = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    output, _, stats = child(jobs).stdout.rstrip().rpartition("\n")
     assert len(re.findall(r"Value\(\[|Error\(gaierror\(", output)) == 3
     assert re.match(r"Stats\(workers=0, idle=0, busy=0, peak=\d, started=\d, retired=\d, jobs=3, ", stats)
+    assert child(calls).stdout == "3\n['c', 'b', 'a']\n"
 
 
 def test_every_guarantee_names_tests_that_exist() -> None:
