@@ -234,6 +234,85 @@ def test_cancelled_and_refused_calls_are_no_jobs_and_leave_the_count_right() -> 
     assert (row["jobs"], row["without threadcache"]) == ("1", "1")
 
 
+def test_calls_that_are_refused_at_once_start_nothing() -> None:
+    code = """
+        from concurrent.futures import ThreadPoolExecutor
+        executor = ThreadPoolExecutor(1)
+        executor.shutdown()
+        try:
+            executor.submit(int)
+        except RuntimeError:
+            print("refused")
+    """
+    watched = python("-m", "threadcache", "run", "--report", "-c", textwrap.dedent(code))
+    assert watched.stdout == "refused\n"
+    row = rows(watched.stderr)["futures"]
+    assert (row["jobs"], row["without threadcache"]) == ("0", "0")
+
+
+def test_a_job_that_runs_at_the_end_is_not_idle() -> None:
+    code = """
+        import threading, time, trio
+        begun = threading.Event()
+
+        def forever():
+            begun.set()
+            time.sleep(60)
+
+        async def main():
+            with trio.CancelScope() as scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(lambda: trio.to_thread.run_sync(forever, abandon_on_cancel=True))
+                    while not begun.is_set():
+                        await trio.sleep(0)
+                    scope.cancel()
+
+        trio.run(main)
+        time.sleep(0.2)
+    """
+    row = rows(python("-m", "threadcache", "run", "--report", "-c", textwrap.dedent(code)).stderr)["trio"]
+    assert float(row["longest job"].split()[0]) >= 0.2
+    assert row["idle"] == "0.000 s"
+
+
+def test_a_function_that_says_nothing_of_itself_is_a_job_like_any_other() -> None:
+    code = """
+        from concurrent.futures import ThreadPoolExecutor
+
+        class Proxy:
+            def __call__(self):
+                return "called"
+
+            def __getattr__(self, name):
+                raise RuntimeError(f"not bound: {name}")
+
+        print(ThreadPoolExecutor().submit(Proxy()).result())
+    """
+    assert python("-m", "threadcache", "run", "--report", "-c", textwrap.dedent(code)).stdout == "called\n"
+
+
+def test_a_program_without_a_stderr_hears_nothing() -> None:
+    watched = python("-m", "threadcache", "run", "--report", "-c", "import sys; sys.stderr = sys.__stderr__ = None")
+    assert watched.stdout == watched.stderr == ""
+
+
+def test_a_program_that_closes_our_file_does_not_find_the_trace_in_its_own(tmp_path: Path) -> None:
+    code = f"""
+        import asyncio, os
+        os.closerange(3, 64)
+        async def main():
+            for _ in range(20):
+                await asyncio.gather(*(asyncio.to_thread(int) for _ in range(50)))
+        with open({str(tmp_path / "data")!r}, "w") as own:
+            asyncio.run(main())
+            own.write("own")
+    """
+    trace = tmp_path / "trace.json"
+    watched = python("-m", "threadcache", "run", "--report", "--trace", str(trace), "-c", textwrap.dedent(code))
+    assert (tmp_path / "data").read_text() == "own"
+    assert "the trace is not complete: " in watched.stderr
+
+
 def test_the_trace_has_each_job_once(tmp_path: Path) -> None:
     path = tmp_path / "trace.json"
     code = """

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 PROGRAM = """
     import sys
     from __future__ import annotations
-    def kinds():
+    def kinds(an: int = 0) -> str:
         told = "__name__", "__file__", "__package__", "__cached__", "__doc__"
         return {k: v if k in told else getattr(v, "__name__", type(v).__name__) for k, v in sorted(globals().items())}
-    print(kinds(), sys.argv, sys.path[0], __spec__, vars(sys.modules["__main__"]) is globals())
+    print(kinds(), kinds.__annotations__, sys.argv, sys.path[0], __spec__, vars(sys.modules["__main__"]) is globals())
     print(sys.stdin.read())
     def fail():
         raise LookupError("on purpose")
@@ -50,6 +50,8 @@ COMMANDS = {
     "os.kill(os.getpid(), signal.SIGTERM)",
     "atexit": "import atexit, sys\natexit.register(lambda: print(sys.modules['__main__'].late))\nlate = 'there still'",
     "arguments": "import sys; print(sys.argv)",
+    "annotations": "def f(x: int) -> str: ...\nprint(f.__annotations__)\nprint(__name__)",
+    "with_traceback": "class E(Exception):\n    def with_traceback(self): ...\nraise E(1)",
     "thread": "import threading\nthreading.Thread(target=lambda: print('waited for')).start()",
     "pickle": "import pickle\nclass C: pass\nprint(type(pickle.loads(pickle.dumps(C()))) is C)",
 }
@@ -130,12 +132,63 @@ def test_a_command_ends_as_in_plain_python(programs: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "program", ["wrong.py", "-m nowhere", "-m nowhere.at_all", "-m json.nowhere", "-m bare", "empty", "nowhere.py"]
+    "program",
+    [
+        "wrong.py",
+        "-m nowhere",
+        "-m nowhere.at_all",
+        "-m json.nowhere",
+        "-m bare",
+        "-m script.py",
+        "-m .script",
+        "empty",
+        "nowhere.py",
+    ],
 )
 def test_a_program_that_cannot_be_run_is_refused_in_the_same_words(programs: Path, program: str) -> None:
     status, _, words = same(programs, *program.split())
     assert status
     assert words
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("-c", "import sys; print(sys.argv)", "--", "a"),
+        ("-cimport sys; print(sys.argv)", "-m", "a"),
+        ("-mscript", "-c"),
+        ("script.py", "--", "-m"),
+        ("folder/../script.py",),
+        ("script.py", "-h"),
+    ],
+)
+def test_the_programs_arguments_are_its_own(programs: Path, arguments: tuple[str, ...]) -> None:
+    assert same(programs, *arguments)[1]
+
+
+@pytest.mark.parametrize("option", ["-P", "-I"])
+@pytest.mark.parametrize("program", ["folder", "archive.zip", "script.py"])
+def test_programs_that_are_not_to_import_from_everywhere(programs: Path, program: str, option: str) -> None:
+    """Only they themselves are on `sys.path`, if they are a folder or an archive. (-I would not find us here.)"""
+    code = "import sys; from threadcache.__main__ import main; main(sys.argv[1:])"
+    path = f"import sys; sys.path[1:1] = {[entry for entry in sys.path if entry]!r}; "
+    ours = python(programs, option, "-c", path + code, "run", program)
+    plain = python(programs, option, program)
+    assert ours[0] == plain[0] == 0
+    assert ours[1].split()[-2:] == plain[1].split()[-2:]
+    first = str(programs / program)
+    assert (f"] {first} " in ours[1]) == (f"] {first} " in plain[1]) == (program != "script.py")
+
+
+def test_a_module_whose_package_misses_something_says_where(programs: Path) -> None:
+    (programs / "broken").mkdir()
+    (programs / "broken" / "__init__.py").write_text("import nowhere_at_all")
+    (programs / "broken" / "__main__.py").touch()
+    status, _, errors = python(programs, *OURS, "-m", "broken")
+    assert status == 1
+    assert 'broken/__init__.py", line 1, in <module>' in errors
+    assert errors.endswith("ModuleNotFoundError: No module named 'nowhere_at_all'\n")
+    assert "threadcache" not in errors
 
 
 def test_a_program_from_stdin(programs: Path) -> None:

@@ -30,8 +30,22 @@ def info() -> str:
     return "\n".join(f"{what:{width}}  {value}" for what, value in rows.items())
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line, and return the exit status."""
+def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Our own arguments, and from the program on those that are none of our business."""
+    if arguments[:1] != ["run"]:
+        return arguments, []
+    words = enumerate(arguments)
+    next(words)
+    for index, word in words:
+        if word == "--trace":
+            next(words, None)
+        elif word[:2] in {"-m", "-c"} or word == "-" or not word.startswith("-"):
+            return arguments[:index], arguments[index:]
+    return arguments, []
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m threadcache", description="The thread cache for Python.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("info", help="version, Python build, mailbox in use, settings and state of the cache")
@@ -43,30 +57,30 @@ def main(arguments: list[str] | None = None) -> int:
     )
     run.add_argument("--report", action="store_true", help="say at the end on stderr what became of its threads")
     run.add_argument("--trace", metavar="FILE", help="write when which job ran where, for Perfetto or Chromium")
-    rest = argparse.REMAINDER
-    run.add_argument("-m", nargs=rest, metavar="MODULE", help="run a module, as python -m does")
-    run.add_argument("-c", nargs=rest, metavar="CODE", help="run a command, as python -c does")
-    run.add_argument("program", nargs=rest, help="a script, a directory or zip file with a __main__, or - for stdin")
-    options = parser.parse_args(arguments)
+    run.add_argument("-m", metavar="MODULE", help="run a module, as python -m does")
+    run.add_argument("-c", metavar="CODE", help="run a command, as python -c does")
+    run.add_argument("PROGRAM", nargs="?", help="a script, a directory or zip file with a __main__, or - for stdin")
+    ours, program = _split(sys.argv[1:] if arguments is None else arguments)
+    options = parser.parse_args(ours)
     if options.command == "info":
         print(info())
-        return 0
+        return
 
-    kind = "-m" if options.m is not None else "-c" if options.c is not None else ""
-    program = {"-m": options.m, "-c": options.c, "": options.program}[kind]
+    kind = program[0][:2] if program and program[0][:2] in {"-m", "-c"} else ""
+    if kind:
+        program = [program[0][2:], *program[1:]] if program[0] != kind else program[1:]
     if not program:
         run.error("there is nothing to run")
     trace = None
     if options.trace is not None:
         try:
-            trace = os.open(options.trace, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+            trace = os.open(options.trace, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         except OSError as error:
             run.error(f"the trace cannot be written: {error}")
     from ._run import run as run_program
 
     run_program(kind, program[0], program[1:], report=options.report, trace=trace)
-    return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

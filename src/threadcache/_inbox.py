@@ -109,7 +109,7 @@ class Inbox:
             with suppress(IndexError, RuntimeError):  # another thread took it; the limiter's loop is closed
                 _, token, _ = self._results.popleft()
                 if token is not None:
-                    token.release()
+                    token.release_elsewhere()
 
 
 class _Ring:

@@ -30,6 +30,9 @@ class Rule(Protocol):
     def ended(self, now: float) -> None:
         """A job has ended, or was cancelled before it began."""
 
+    def refused(self, now: float, started: bool) -> None:
+        """A job was not accepted after all; ``started`` is what `submitted` returned for it."""
+
 
 class ExecutorRule:
     """`concurrent.futures.ThreadPoolExecutor`: a thread more for each job that finds none idle, up to the limit."""
@@ -56,6 +59,13 @@ class ExecutorRule:
         if self._jobs < self._threads or sys.version_info < (3, 12):
             self._idle += 1
 
+    def refused(self, now: float, started: bool) -> None:
+        if started:
+            self._jobs -= 1
+            self._threads -= 1
+        else:
+            self.ended(now)
+
 
 class TrioRule:
     """Trio's cache: the thread that became idle last, or a new one; idle ones leave after ten seconds."""
@@ -76,6 +86,10 @@ class TrioRule:
 
     def ended(self, now: float) -> None:
         self._idle.append(now)
+
+    def refused(self, now: float, started: bool) -> None:
+        if not started:
+            self._idle.append(now)
 
 
 class AnyioRule(TrioRule):

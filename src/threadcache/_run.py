@@ -15,16 +15,18 @@ import os
 import pkgutil
 import sys
 from contextlib import suppress
-from importlib.machinery import BuiltinImporter, SourceFileLoader
+from importlib.machinery import BuiltinImporter, SourceFileLoader, SourcelessFileLoader
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from importlib.machinery import ModuleSpec
-    from types import CodeType
+    from types import CodeType, FrameType
 
 __all__ = ["run"]
+
+_DIRECTORY = os.path.dirname(__file__)
 
 
 class CannotRunError(Exception):
@@ -58,7 +60,7 @@ def run(kind: str, program: str, arguments: list[str], *, report: bool = False, 
     except CannotRunError as error:
         print(error.args[0], file=sys.stderr)
         sys.exit(error.args[1])
-    except SyntaxError:
+    except BaseException:
         _show_as_plain_python(None, with_runpy=False)
         raise
     main = ModuleType("__main__")
@@ -78,8 +80,10 @@ def _watch(report: bool, trace: int | None) -> None:
 
     def finish() -> None:
         if watcher.finish() and report:
-            with suppress(OSError, ValueError, AttributeError):  # stderr may be closed by now, or gone
-                print(report_of(watcher, installation), file=sys.stderr)
+            stderr = sys.__stderr__  # whatever the program has made of the other one
+            if stderr is not None:
+                with suppress(OSError, ValueError):  # it may be closed by now
+                    print(report_of(watcher, installation), file=stderr, flush=True)
 
     # Callbacks run in the reverse order of their registration: this one must come after the one of the executors, which
     # waits for their jobs, and which is registered by the import.
@@ -93,15 +97,23 @@ def _watch(report: bool, trace: int | None) -> None:
     installation = install(_borrowing=watcher.borrowing())
 
 
+def _compiled(source: str | bytes, name: str) -> CodeType:
+    code: CodeType = compile(source, name, "exec", dont_inherit=True)  # this module's annotations are its own matter
+    return code
+
+
 def _script(path: str, arguments: list[str]) -> tuple[CodeType, dict[str, Any]]:
     sys.argv = [path, *arguments]
     if path == "-":
         _set_path("")
-        return compile(sys.stdin.read(), "<stdin>", "exec"), _attributes("<stdin>", BuiltinImporter)
-    path = os.path.abspath(path)
+        return _compiled(sys.stdin.read(), "<stdin>"), _attributes("<stdin>", BuiltinImporter)
+    path = os.path.join(os.getcwd(), path)
     importer: Any = pkgutil.get_importer(path)
     if importer is not None:  # a directory, or a zip file
-        _set_path(path)
+        if sys.flags.safe_path:  # which is about the folders of scripts, and the working directory
+            sys.path.insert(0, path)
+        else:
+            sys.path[0] = path
         spec: ModuleSpec | None = importer.find_spec("__main__")
         if spec is None:
             raise CannotRunError(f"{sys.executable}: can't find '__main__' module in {path!r}", 1)
@@ -113,9 +125,10 @@ def _script(path: str, arguments: list[str]) -> tuple[CodeType, dict[str, Any]]:
     except OSError as error:
         says = f"{sys.executable}: can't open file {path!r}: [Errno {error.errno}] {error.strerror}"
         raise CannotRunError(says, 2) from None
-    compiled = pkgutil.read_code(io.BytesIO(source))
-    code: CodeType = compiled or compile(source, path, "exec")
-    return code, _attributes(path, SourceFileLoader("__main__", path))
+    code: CodeType | None = pkgutil.read_code(io.BytesIO(source))
+    if code is not None:
+        return code, _attributes(path, SourcelessFileLoader("__main__", path))
+    return _compiled(source, path), _attributes(path, SourceFileLoader("__main__", path))
 
 
 def _module(name: str, arguments: list[str]) -> tuple[CodeType, dict[str, Any]]:
@@ -135,10 +148,21 @@ def _module(name: str, arguments: list[str]) -> tuple[CodeType, dict[str, Any]]:
 
 
 def _find(name: str) -> ModuleSpec | None:
+    if name.startswith("."):
+        raise CannotRunError(f"{sys.executable}: Relative module names not supported", 1)
+    package = name.rpartition(".")[0]
+    if package:
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            if error.name is None or not f"{package}.".startswith(f"{error.name}."):
+                raise  # it is something else that is missing, and the traceback says where
     try:
         return importlib.util.find_spec(name)
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         says = f"Error while finding module specification for {name!r} ({type(error).__name__}: {error})"
+        if name.endswith(".py"):
+            says += f". Try using {name[:-3]!r} instead of {name!r} as the module name."
         raise CannotRunError(f"{sys.executable}: {says}", 1) from None
 
 
@@ -156,7 +180,7 @@ def _command(source: str, arguments: list[str]) -> tuple[CodeType, dict[str, Any
     if sys.version_info >= (3, 13):
         # From there on tracebacks show the lines of a command.
         linecache.cache["<string>"] = len(source), None, source.splitlines(keepends=True), "<string>"
-    return compile(source, "<string>", "exec"), _attributes(None, BuiltinImporter)
+    return _compiled(source, "<string>"), _attributes(None, BuiltinImporter)
 
 
 _LOAD: dict[str, Callable[[str, list[str]], tuple[CodeType, dict[str, Any]]]] = {
@@ -188,19 +212,26 @@ def _set_path(first: str) -> None:
 def _show_as_plain_python(code: CodeType | None, with_runpy: bool) -> None:
     """Have the exception that is on its way shown without the frames that are not there when Python runs ``code``.
 
-    Below those of `runpy`, which runs modules, are the ones of this package; None: nothing else is.
+    Those are the ones of this package, below `runpy`'s, which has run it, and would have run the program's module
+    itself. None: there is no code yet.
     """
-    show = sys.excepthook
+    show = getattr(sys, "excepthook", sys.__excepthook__)
 
     def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
         sys.excepthook = show
         above = []
-        while traceback is not None and traceback.tb_frame.f_code is not code:
+        while traceback is not None and _is_above(traceback.tb_frame, code):
             if with_runpy and traceback.tb_frame.f_globals.get("__name__") == "runpy":
                 above.append(traceback)
             traceback = traceback.tb_next
         for one in reversed(above):
             traceback = TracebackType(traceback, one.tb_frame, one.tb_lasti, one.tb_lineno)
-        show(kind, error.with_traceback(traceback), traceback)
+        show(kind, BaseException.with_traceback(error, traceback), traceback)
 
     sys.excepthook = hook
+
+
+def _is_above(frame: FrameType, code: CodeType | None) -> bool:
+    if code is not None:
+        return frame.f_code is not code
+    return frame.f_globals.get("__name__") == "runpy" or os.path.dirname(frame.f_code.co_filename) == _DIRECTORY

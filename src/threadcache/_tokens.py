@@ -10,14 +10,16 @@ waiting for one that they lent to stays within the limit.
 If the job ends first, the last borrower that is left has the token from then on, as if it had never been lent.
 Otherwise each of a row of jobs, started in the last before that ended, would keep all the tokens before its own.
 
-Everything here happens in the thread of one event loop, and needs no lock; only tokens of that loop are lent. (Tokens
-of a closed loop are given back in other threads.)
+Everything here happens in the thread of one event loop, and needs no lock; only tokens of that loop are lent. Tokens of
+a closed loop are given back in the loop that has used their limiter last, if that is open, and where they are if not.
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+import weakref
+from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -85,6 +87,16 @@ class Token:
             self._ended = True
             self._leave()
 
+    def release_elsewhere(self) -> None:
+        """The same in another thread, since the loop has been closed."""
+        with suppress(TypeError, RuntimeError):  # not one that is referred to weakly; the loop is closed meanwhile
+            reference = _last_loops.get(self.limiter)
+            loop = None if reference is None else reference()
+            if loop is not None and not loop.is_closed():
+                loop.call_soon_threadsafe(self.release)
+                return
+        self.release()
+
     def _end_turn(self) -> None:
         self._borrower = None
         self.turn.release()
@@ -116,6 +128,7 @@ class Token:
         return token
 
 
+_last_loops: weakref.WeakKeyDictionary[Any, weakref.ref[asyncio.AbstractEventLoop]] = weakref.WeakKeyDictionary()
 _current: ContextVar[Token | None] = ContextVar("threadcache token", default=None)
 
 holding = _current.set
@@ -133,6 +146,8 @@ async def take(limiter: Semaphore | CapacityLimiter, loop: asyncio.AbstractEvent
     while lender is not None and not (lender.limiter is limiter and lender.loop is loop):
         lender = lender.outer and lender.outer.running
     if lender is None:
+        with suppress(TypeError):  # of a limiter that cannot be referred to weakly
+            _last_loops[limiter] = weakref.ref(loop)
         return Token(limiter, loop, outer, await _acquire(limiter))
     return await Token.borrowed(lender, outer)
 
@@ -150,6 +165,8 @@ async def _acquire(limiter: Any) -> Callable[[], object]:
             "limiter must have acquire and release, or acquire_on_behalf_of and release_on_behalf_of, "
             f"which {type(limiter).__name__} has not"
         ) from None
+    if type(limiter).__module__ in {"threading", "_thread", "multiprocessing.synchronize"}:
+        raise TypeError(f"limiter must be awaited, and {type(limiter).__name__} blocks")
     acquired = acquire(*borrower)
     give_back = partial(release, *borrower)
     if not inspect.isawaitable(acquired):

@@ -36,7 +36,7 @@ __all__ = ["FrontEnd", "Watcher"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_FOLD_AT = 1_000  # notes; a fold takes about a millisecond then
+_FOLD_AT = 1_000  # notes; they take some milliseconds
 
 
 class _Note(NamedTuple):
@@ -49,12 +49,13 @@ class _Note(NamedTuple):
 class _Job:
     """One call of a front end."""
 
-    __slots__ = ("began", "front_end", "name", "rule", "submitted")
+    __slots__ = ("began", "front_end", "name", "rule", "started", "submitted")
 
     def __init__(self, front_end: FrontEnd, rule: Rule, name: str) -> None:
         self.front_end = front_end
         self.rule = rule
         self.name = name
+        self.started = False  # whether its library would have started a thread for it
         self.submitted = self.began = 0.0
 
 
@@ -79,10 +80,11 @@ class FrontEnd:
 
 
 class _Thread:
-    __slots__ = ("idle_since", "last")
+    __slots__ = ("idle_since", "job", "last")
 
     def __init__(self, idle_since: float) -> None:
         self.idle_since = idle_since
+        self.job: _Job | None = None  # what it runs
         self.last: FrontEnd | None = None  # whose job it had last
 
 
@@ -97,11 +99,12 @@ class Watcher:
         self.front_ends: dict[str, FrontEnd] = {}
         self.trace_error: OSError | None = None
         self._trace = trace
+        self._file = None if trace is None else _file(trace)
         self._lines: list[str] = []
         self._notes: deque[_Note] = deque()
         self._folding = threading.Lock()
         self._threads: dict[int, _Thread] = {}
-        self._rules: WeakKeyDictionary[Any, Rule] = WeakKeyDictionary()
+        self._loops: WeakKeyDictionary[Any, AnyioRule] = WeakKeyDictionary()
         self._trio = TrioRule()
         self._pid = os.getpid()
         self._began = time.perf_counter()
@@ -119,7 +122,7 @@ class Watcher:
         return Borrowing(self._start, self._executor(CachedThreadPoolExecutor), self._executor(LoopExecutor))
 
     def _start(self, front_end: str, owner: Any) -> Callable[..., None]:
-        rule = self._trio if owner is None else self._rule(owner, AnyioRule)
+        rule = self._trio if owner is None else self._loops.setdefault(owner, AnyioRule())
 
         def start_thread_soon(
             fn: Callable[[], object], deliver: Callable[..., object], name: str | None = None
@@ -129,7 +132,7 @@ class Watcher:
             try:
                 default_cache.start_thread_soon(partial(self._run, job, fn), deliver, name)
             except BaseException:
-                self._note(self._withdrawn, job)
+                self._note(self._refused, job)
                 raise
 
         return start_thread_soon
@@ -141,7 +144,7 @@ class Watcher:
             def __init__(self, *args: Any, **kwargs: Any) -> None:
                 super().__init__(*args, **kwargs)
                 limit = default_limit() if base is LoopExecutor else self._max_workers
-                self._watched_rule = watcher._rule(self, partial(ExecutorRule, limit))
+                self._watched_rule = ExecutorRule(limit)
 
             def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
                 job = _Job(watcher._front_end(front_end), self._watched_rule, _name(fn))
@@ -149,7 +152,7 @@ class Watcher:
                 try:
                     future: Future[T] = super().submit(watcher._run, job, fn, *args, **kwargs)
                 except BaseException:
-                    watcher._note(watcher._withdrawn, job)
+                    watcher._note(watcher._refused, job)
                     raise
                 future.add_done_callback(partial(watcher._done, job))
                 return future
@@ -157,12 +160,6 @@ class Watcher:
         Watched.__name__ = Watched.__qualname__ = base.__name__
         Watched.__module__ = base.__module__
         return Watched
-
-    def _rule(self, owner: Any, make: Callable[[], Rule]) -> Rule:
-        rule = self._rules.get(owner)
-        if rule is None:
-            rule = self._rules[owner] = make()
-        return rule
 
     def _front_end(self, name: str) -> FrontEnd:
         return self.front_ends.setdefault(name, FrontEnd())
@@ -186,10 +183,11 @@ class Watcher:
     # Called by whoever folds.
 
     def fold(self) -> None:
-        """Work off the notes, unless somebody is at it."""
+        """Work off some notes, unless somebody is at it."""
         if self._folding.acquire(blocking=False):
             try:
-                while self._notes:
+                # More than have made it begin, or they might pile up; and not all, or others might keep it at it.
+                for _ in range(min(len(self._notes), 4 * _FOLD_AT)):
                     note = self._notes.popleft()
                     note.what(note.when, note.job, note.thread)
                 self._write("".join(self._lines))
@@ -199,7 +197,12 @@ class Watcher:
 
     def _submitted(self, when: float, job: _Job, thread: int) -> None:
         job.submitted = when
-        job.front_end.without += job.rule.submitted(when)
+        job.started = job.rule.submitted(when)
+        job.front_end.without += job.started
+
+    def _refused(self, when: float, job: _Job, thread: int) -> None:
+        job.rule.refused(when, job.started)
+        job.front_end.without -= job.started
 
     def _withdrawn(self, when: float, job: _Job, thread: int) -> None:
         job.rule.ended(when)
@@ -216,20 +219,26 @@ class Watcher:
         else:
             thread.last.idle += when - thread.idle_since
         thread.last = front_end
+        thread.job = job
 
     def _job_ended(self, when: float, job: _Job, ident: int) -> None:
         job.rule.ended(when)
         front_end = job.front_end
         front_end.running -= 1
-        if when - job.began > front_end.longest:
-            front_end.longest, front_end.longest_name = when - job.began, job.name
+        self._took(job, when)
         if ident in self._threads:
             self._threads[ident].idle_since = when
+            self._threads[ident].job = None
         if self._trace is not None:
             self._event(
                 ident, ph="X", name=job.name, ts=self._us(job.began), dur=_us(when - job.began),
                 args={"front end": self._name_of(front_end), "waited (us)": _us(job.began - job.submitted)},
             )  # fmt: skip
+
+    def _took(self, job: _Job, when: float) -> None:
+        front_end = job.front_end
+        if when - job.began > front_end.longest:
+            front_end.longest, front_end.longest_name = when - job.began, job.name
 
     def _thread_began(self, when: float, job: None, ident: int) -> None:
         self._threads[ident] = _Thread(when)
@@ -238,20 +247,26 @@ class Watcher:
 
     def _thread_ended(self, when: float, job: None, ident: int) -> None:
         thread = self._threads.pop(ident, None)
-        if thread is not None and thread.last is not None:
+        if thread is None or thread.last is None:
+            return
+        if thread.job is not None:  # it runs still, as the program ends
+            self._took(thread.job, when)
+        else:
             thread.last.idle += when - thread.idle_since
 
     def finish(self) -> bool:
         """Say that the program has ended, and whether this is the process in which it was begun."""
         if os.getpid() != self._pid:
             return False
-        self.fold()
+        for _ in range(len(self._notes) // _FOLD_AT + 1):
+            self.fold()
         now = time.perf_counter()
         for ident in list(self._threads):
             self._thread_ended(now, None, ident)
         if self._trace is not None:
             self._event(0, ph="M", name="process_name", args={"name": "threadcache"})
             self._write("".join(self._lines).rstrip(",\n") + "\n]\n")
+        if self._trace is not None:
             os.close(self._trace)
             self._trace = None
         return True
@@ -269,6 +284,8 @@ class Watcher:
         data = text.encode()
         try:
             while data and self._trace is not None:
+                if _file(self._trace) != self._file:  # the program closes what it finds open, as daemons do
+                    raise OSError("its file has been closed")
                 data = data[os.write(self._trace, data) :]
         except OSError as error:  # the disk is full, say: no matter of the job's that happens to fold
             self._trace, self.trace_error = None, error
@@ -279,15 +296,23 @@ class Watcher:
         self._folding = threading.Lock()
 
 
+def _file(descriptor: int) -> tuple[int, int]:
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
+
+
 def _us(seconds: float) -> float:
     return round(seconds * 1e6, 1)
 
 
 def _name(fn: object) -> str:
     """What a job is called in the report."""
-    if isinstance(fn, Call):
-        fn = fn.function
-    while isinstance(fn, partial):
-        # asyncio.to_thread passes Context.run with what is to be called as its first argument.
-        fn = fn.args[0] if fn.args and isinstance(getattr(fn.func, "__self__", None), Context) else fn.func
-    return str(getattr(fn, "__qualname__", None) or type(fn).__qualname__)
+    try:
+        if isinstance(fn, Call):
+            fn = fn.function
+        while isinstance(fn, partial):
+            # asyncio.to_thread passes Context.run with what is to be called as its first argument.
+            fn = fn.args[0] if fn.args and isinstance(getattr(fn.func, "__self__", None), Context) else fn.func
+        return str(getattr(fn, "__qualname__", None) or type(fn).__qualname__)
+    except Exception:  # of a proxy's, say; that is no matter of the job's
+        return type(fn).__qualname__
