@@ -324,3 +324,31 @@ def test_a_chain_of_jobs_with_two_limiters_in_turn_keeps_no_tokens(run: Loops) -
         assert [limiter.most for limiter in limits] == [1, 1]
 
     run(main)
+
+
+def test_a_limiter_that_would_block_is_refused_before_it_does(run: Loops) -> None:
+    async def main() -> None:
+        with pytest.raises(TypeError, match="must be awaited, and Semaphore blocks"):
+            await run_sync(int, limiter=threading.Semaphore(0))  # type: ignore[arg-type]
+
+    run(main)
+
+
+def test_the_token_of_a_closed_loop_wakes_the_loop_that_waits_for_it(run: Loops) -> None:
+    """A limiter that outlives a loop is another loop's to touch: the token is given back in that one's thread."""
+    limiter, gate = asyncio.Semaphore(1), Gate()
+
+    async def abandon() -> None:
+        task = asyncio.create_task(run_sync(gate, limiter=limiter, abandon_on_cancel=True))
+        await gate.begun()
+        task.cancel()
+
+    async def wait() -> int:
+        task = asyncio.create_task(run_sync(int, limiter=limiter))
+        await reached(lambda: limiter._waiters)
+        gate.release.set()
+        async with asyncio.timeout(DEADLINE):
+            return await task
+
+    run(abandon)
+    assert run(wait) == 0

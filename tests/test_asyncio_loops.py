@@ -151,14 +151,15 @@ def test_loops_in_several_threads_share_one_cache(run: Loops) -> None:
 
 
 def test_a_loop_within_a_job_of_another_loop(run: Loops) -> None:
-    """The inner one lends nothing of the outer one's limiter, whose token is no business of its thread."""
-
-    async def inner() -> int:
-        return await run_sync(int, limiter=Capacity(1))
+    """A token of the outer one's is not lent in the inner one: it is used in the outer one's thread alone."""
 
     async def main() -> None:
-        limiter = Capacity(1)
-        assert await run_sync(run, inner, limiter=limiter) == 0
+        limiter = Capacity(2)
+
+        async def inner() -> int:
+            return await run_sync(lambda: limiter.taken, limiter=limiter)
+
+        assert await run_sync(run, inner, limiter=limiter) == 2
         assert limiter.taken == 0
 
     run(main)
