@@ -286,7 +286,7 @@ def test_a_chain_of_jobs_that_each_call_the_next_and_end_keeps_no_tokens(run: Lo
                 return
             future = asyncio.run_coroutine_threadsafe(run_sync(job, number + 1, limiter=limiter), loop)
             while not begun[number + 1].wait(0.01):
-                if future.done():  # it has failed, and nobody will begin
+                if future.done() and not begun[number + 1].is_set():  # it has failed, and nobody will begin
                     kept.put(length)
                     return
 
