@@ -26,7 +26,8 @@ from threadcache.asyncio import run_sync
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-INBOX = codes(threadcache._inbox)
+# Without the GIL a ring's end may come at any time, in the thread that made it; a schedule could not be repeated.
+INBOX = codes(threadcache._inbox) - {threadcache._inbox._Ring.__del__.__code__}
 if BIASED or not REFCOUNTING:
     # There finalizers run when they like, which is no step of a schedule: it must be the same again at the next run.
     INBOX -= {threadcache._inbox._Ring.__del__.__code__, Inbox.forget.__code__}

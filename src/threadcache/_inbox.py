@@ -128,11 +128,12 @@ class _Ring:
             # `all` calls both, for the one returns True and the other None: races 1 and 3.
             self._loop.call_soon_threadsafe(all, map(operator.call, (self._inbox.restore, self)))  # type: ignore[arg-type]
         except BaseException as error:
+            self._answered = True
             if isinstance(error, RuntimeError) and self._loop.is_closed():
-                return
-            self._answered = True  # the next result may have better luck
-            self._inbox.restore()
-            raise
+                self._inbox.forget()
+            else:
+                self._inbox.restore()  # the next result may have better luck
+                raise
 
     def __call__(self) -> None:
         self._inbox.answer(self._loop)

@@ -5,7 +5,8 @@ took a token of its own, as many jobs as there are tokens could each wait for on
 from inside a job (its context variables say so: they travel with ``run_coroutine_threadsafe`` and ``from_thread``)
 borrows the token of that job. There is one token to borrow, so calls from inside the same job take *turns*: whoever has
 the turn is, to calls from inside itself, what the job is to it. The number of jobs that run at a time and are not
-waiting for one that they lent to stays within the limit.
+waiting for one that they lent to stays within the limit. (A job that does not wait for what it has called runs beside
+it, on the same token.)
 
 If the job ends first, the last borrower that is left has the token from then on, as if it had never been lent.
 Otherwise each of a row of jobs, started in the last before that ended, would keep all the tokens before its own.
@@ -99,8 +100,10 @@ class Token:
 
     def _end_turn(self) -> None:
         self._borrower = None
-        self.turn.release()
-        self._leave()
+        try:
+            self.turn.release()
+        finally:  # whoever waited for it may be in a loop that has been closed
+            self._leave()
 
     def _leave(self) -> None:
         self._users -= 1
