@@ -338,3 +338,8 @@ def test_a_worker_that_cannot_ring_an_open_loop_says_so(run: Loops, monkeypatch:
     job = Job(loop)
     default_cache.start_thread_soon(int, lambda outcome: inbox.put(job, None, outcome))  # type: ignore[arg-type]
     assert reported.wait(DEADLINE)
+    rings: list[Any] = []
+    loop.call_soon_threadsafe = lambda *ring: rings.append(ring)
+    inbox.put(job, None, None)  # type: ignore[arg-type]
+    assert len(rings) == 1  # the bell is there, for the next result may have better luck
+    loop.closed = True
