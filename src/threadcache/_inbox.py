@@ -22,7 +22,8 @@ Races
 2. *The loop is closed.* The ring may find the loop closed, and asking before would not help: it may be closed between
    the question and the ring. So W rings, and if that fails asks whether the loop was closed. Or the loop is closed
    after the ring, and then it drops what it was to call. Either way the ring ends unanswered: nobody will answer any
-   more, so whoever drops it throws the results away, and gives back the limiters' tokens.
+   more, so whoever drops it, and has the bell's entry still, throws the results away and gives back the limiters'
+   tokens, before it puts the entry back.
 
 3. *KeyboardInterrupt in the loop's thread* strikes in the middle of (2). A result is taken out only after its future
    has it, so it is set twice at worst, which does nothing; and the loop is asked to come back for the rest. Between
@@ -103,13 +104,16 @@ class Inbox:
             raise
 
     def forget(self) -> None:
-        """Drop all results, of a loop that has been closed. Called in any thread, and maybe in several."""
-        self.restore()
-        while self._results:
-            with suppress(IndexError, RuntimeError):  # another thread took it; the limiter's loop is closed
+        """Drop all results, of a loop that has been closed. Called by who has the bell's entry, so by one at a time."""
+        mine = True
+        while mine:
+            while self._results:
                 _, token, _ = self._results.popleft()
                 if token is not None:
-                    token.release_elsewhere()
+                    with suppress(RuntimeError):  # the limiter's loop is closed
+                        token.release_elsewhere()
+            self.restore()  # race 1
+            mine = bool(self._results) and self.bell.pop(0, False)
 
 
 class _Ring:
@@ -142,6 +146,7 @@ class _Ring:
     def __del__(self) -> None:
         if not self._answered:
             if self._loop.is_closed():
+                self._inbox.bell.pop(0, False)  # it is back if the answer was interrupted
                 self._inbox.forget()
             elif self._first:
                 _Ring(self._inbox, self._loop, first=False).ring()

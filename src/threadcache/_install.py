@@ -8,6 +8,7 @@ from . import _stdlib
 from . import anyio as _anyio
 from . import trio as _trio
 from ._borrowing import FROM_THE_CACHE
+from ._switch import turn_off
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -52,8 +53,7 @@ class Installation:
         Running calls end where they began. Executors and loops that have borrowed threads go on doing so. Undoing it
         again does nothing.
         """
-        for switch in self._switches:
-            switch.remove(self)
+        turn_off(self, *self._switches)
 
     def __enter__(self) -> Self:
         return self

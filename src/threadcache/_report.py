@@ -23,7 +23,7 @@ The process-wide cache: {started} threads started, {peak} at most at a time."""
 
 def report(watcher: Watcher, installation: Installation) -> str:
     """The table, its legend, and what could not be installed."""
-    rows = [_HEADINGS, *(_row(name, one) for name, one in sorted(watcher.front_ends.items()))]
+    rows = [_HEADINGS, *(_row(one) for _, one in sorted(watcher.front_ends.items()))]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     lines += _NOTES.format(**default_cache.stats()._asdict()).splitlines()
@@ -33,6 +33,6 @@ def report(watcher: Watcher, installation: Installation) -> str:
     return "\n".join(lines)
 
 
-def _row(name: str, one: FrontEnd) -> tuple[str, ...]:
+def _row(one: FrontEnd) -> tuple[str, ...]:
     longest = f"{one.longest:.3f} s  {one.longest_name}"
-    return name, str(one.jobs), str(one.threads), str(one.without), str(one.peak), longest, f"{one.idle:.3f} s"
+    return one.name, str(one.jobs), str(one.threads), str(one.without), str(one.peak), longest, f"{one.idle:.3f} s"

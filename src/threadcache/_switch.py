@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from ._borrowing import Borrowing
 
-__all__ = ["Switch", "names_in", "parameters_of", "refusal"]
+__all__ = ["Switch", "names_in", "parameters_of", "refusal", "turn_off", "turn_on"]
 
 _lock = threading.RLock()  # may be taken again: by a signal handler, or a finalizer
 
@@ -141,6 +141,27 @@ class Switch:
                     self.error = refusal(self.name, repr(error))
                     self.error.__cause__ = error
             _finder.forget(self)
+
+
+def turn_on(user: object, borrowing: Borrowing, *switches: Switch) -> None:
+    """Turn switches on for ``user``, whose libraries have been imported.
+
+    Raises:
+        RuntimeError: One of them is refused; they are turned off again.
+    """
+    for switch in switches:
+        switch.add(user, borrowing)
+    for switch in switches:
+        error = switch.error
+        if error is not None:
+            turn_off(user, *switches)
+            raise error
+
+
+def turn_off(user: object, *switches: Switch) -> None:
+    """Turn switches off for ``user``."""
+    for switch in switches:
+        switch.remove(user)
 
 
 class _NotImportedError(ImportError):

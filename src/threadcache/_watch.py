@@ -63,6 +63,7 @@ class _Job:
 class FrontEnd:
     """What is reported of one front end. Written by whoever folds."""
 
+    name: str
     jobs: int = 0
     """Jobs that have begun."""
     threads: int = 0
@@ -162,7 +163,7 @@ class Watcher:
         return Watched
 
     def _front_end(self, name: str) -> FrontEnd:
-        return self.front_ends.setdefault(name, FrontEnd())
+        return self.front_ends.setdefault(name, FrontEnd(name))
 
     def _run(self, job: _Job, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
         self._note(self._job_began, job)
@@ -232,7 +233,7 @@ class Watcher:
         if self._trace is not None:
             self._event(
                 ident, ph="X", name=job.name, ts=self._us(job.began), dur=_us(when - job.began),
-                args={"front end": self._name_of(front_end), "waited (us)": _us(job.began - job.submitted)},
+                args={"front end": front_end.name, "waited (us)": _us(job.began - job.submitted)},
             )  # fmt: skip
 
     def _took(self, job: _Job, when: float) -> None:
@@ -270,9 +271,6 @@ class Watcher:
             os.close(self._trace)
             self._trace = None
         return True
-
-    def _name_of(self, front_end: FrontEnd) -> str:
-        return next(name for name, one in self.front_ends.items() if one is front_end)
 
     def _us(self, when: float) -> float:
         return _us(when - self._began)

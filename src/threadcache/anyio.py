@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import trio as _trio
 from ._borrowing import FROM_THE_CACHE
-from ._switch import Switch, names_in, parameters_of, refusal
+from ._switch import Switch, names_in, parameters_of, refusal, turn_off, turn_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -212,13 +212,7 @@ def install() -> None:
     """
     import anyio._backends._asyncio  # noqa: F401 (so that it is not waited for)
 
-    for switch in (SWITCH, _trio.SWITCH):
-        switch.add(__name__, FROM_THE_CACHE)
-    for switch in (SWITCH, _trio.SWITCH):
-        error = switch.error
-        if error is not None:
-            uninstall()
-            raise error
+    turn_on(__name__, FROM_THE_CACHE, SWITCH, _trio.SWITCH)
 
 
 def uninstall() -> None:
@@ -226,5 +220,4 @@ def uninstall() -> None:
 
     May be called from any thread, while AnyIO runs, and if nothing is installed.
     """
-    for switch in (SWITCH, _trio.SWITCH):
-        switch.remove(__name__)
+    turn_off(__name__, SWITCH, _trio.SWITCH)

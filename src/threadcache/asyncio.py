@@ -66,12 +66,12 @@ async def run_sync(
         raise TypeError(f"fn must be callable, not {type(fn).__name__}")
     loop = asyncio.get_running_loop()
     token = None if limiter is None else await take(limiter, loop)
-    context = copy_context()
-    if token is not None:
-        context.run(holding, token)
-    future: asyncio.Future[Outcome[T]]
-    future = loop.create_future() if abandon_on_cancel else UncancellableFuture(loop=loop)
     try:
+        context = copy_context()
+        if token is not None:
+            context.run(holding, token)
+        future: asyncio.Future[Outcome[T]]
+        future = loop.create_future() if abandon_on_cancel else UncancellableFuture(loop=loop)
         default_cache.start_thread_soon(
             partial(context.run, fn, *args), partial(Inbox.of(loop).put, future, token), thread_name
         )

@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ._borrowing import FROM_THE_CACHE
-from ._switch import Switch, names_in, parameters_of, refusal
+from ._switch import Switch, names_in, parameters_of, refusal, turn_off, turn_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,11 +86,7 @@ def install() -> None:
     """
     import trio  # noqa: F401 (so that it is not waited for)
 
-    SWITCH.add(__name__, FROM_THE_CACHE)
-    error = SWITCH.error
-    if error is not None:
-        uninstall()
-        raise error
+    turn_on(__name__, FROM_THE_CACHE, SWITCH)
 
 
 def uninstall() -> None:
@@ -98,4 +94,4 @@ def uninstall() -> None:
 
     May be called from any thread, while Trio runs, and if nothing is installed.
     """
-    SWITCH.remove(__name__)
+    turn_off(__name__, SWITCH)
