@@ -85,7 +85,7 @@ class Run:
         task.ready, task.may_time_out = None, False
         return not task.timed_out
 
-    def mailbox(self) -> VirtualMailbox:
+    def mailbox(self, spin: float = 0, shared: bool = False) -> VirtualMailbox:
         return VirtualMailbox(self)
 
     # The schedule

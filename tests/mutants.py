@@ -65,7 +65,6 @@ MUTANTS = [
     ("G13 the importing thread's mask", "_threads", "if threading.current_thread() is not threading.main_thread():", "if False:", "g13"),
     ("G14 the name stays", "_worker", "                    name_thread(self.thread, cache._name)", "                    pass", "g14"),
     ("G14 the system is not told", "_threads", "            os.write(comm, name)", "            pass", "g14"),
-    ("G14 the system is not told through ctypes", "_threads", "            _set_name[0](_PR_SET_NAME, name)\n", "", "g14"),
     ("G14 workers that left are enumerated", "_worker", "        forget_thread()\n", "", "enumerated"),
     ("G15 daemon threads everywhere", "_threads", "DAEMON = _daemon_threads_allowed()", "DAEMON = True", "g15"),
     ("G15 idle workers hold up a sub-interpreter", "_cache", "    on_shutdown(_before_shutdown)", "    pass", "g15"),

@@ -25,7 +25,7 @@ class VirtualCache:
     def __init__(self, run: Run, threads: int) -> None:
         self.run = run
         self.threads = threads
-        self._new_mailbox = run.mailbox
+        self._new_mailbox = self._new_latch = run.mailbox
 
     def start_thread_soon(self, fn: Any, deliver: Any, name: Any) -> None:
         if self.threads == 0:

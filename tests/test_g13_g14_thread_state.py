@@ -11,7 +11,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import DEADLINE, call, child, until
+from conftest import DEADLINE, MAILBOXES, call, child, until
 
 if TYPE_CHECKING:
     from conftest import Harness
@@ -120,28 +120,23 @@ def test_g14_names(make_cache: Harness) -> None:
 @pytest.mark.skipif(
     sys.version_info >= (3, 14) or not sys.platform.startswith("linux"), reason="Python tells it itself"
 )
-def test_g14_the_system_is_told_with_and_without_ctypes() -> None:
-    child("""
+@pytest.mark.parametrize("mailbox", sorted(MAILBOXES))
+def test_g14_the_system_is_told_by_either_implementation_and_without_ctypes(mailbox: str) -> None:
+    child(
+        """
         import sys
         import threadcache
-        from threadcache import _threads
 
-        def named():
-            names = []
-            deliver = lambda outcome: names.append(outcome.unwrap())
-            read = lambda: open("/proc/thread-self/comm").read()
-            threadcache.start_thread_soon(read, deliver, "long, \u2026, name and more")
-            assert threadcache.default_cache.drain(30)
-            return names
-
-        expected = ["long, \u2026, name\\n"]
-        assert named() == expected
+        names = []
+        deliver = lambda outcome: names.append(outcome.unwrap())
+        read = lambda: open("/proc/thread-self/comm").read()
+        threadcache.start_thread_soon(read, deliver, "long, \u2026, name and more")
+        assert threadcache.default_cache.drain(30)
+        assert names == ["long, \u2026, name\\n"], names
         assert "ctypes" not in sys.modules  # it costs more to import than all of threadcache
-        assert not _threads._set_name
-        import ctypes
-        assert named() == expected
-        assert _threads._set_name
-    """)
+        """,
+        THREADCACHE_MAILBOX=mailbox,
+    )
 
 
 def test_g14_the_default_name(cache: ThreadCache) -> None:

@@ -8,6 +8,7 @@ import sys
 import threading
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from conftest import DEADLINE, call, until
 
-from threadcache._mailbox import Mailbox
 
 if TYPE_CHECKING:
     from conftest import Harness
@@ -103,8 +103,8 @@ def test_g5_jobs_relayed_through_other_threads_use_one_worker(cache: ThreadCache
 class Spy:
     """A mailbox that notes how long it was asked to wait."""
 
-    def __init__(self) -> None:
-        self.real = Mailbox()
+    def __init__(self, implementation: Any, spin: float, shared: bool) -> None:
+        self.real = implementation(spin, shared)
         self.put, self.is_empty = self.real.put, self.real.is_empty
         self.waits: list[float] = []
         spies.append(self)
@@ -120,7 +120,7 @@ spies: list[Spy] = []
 
 def test_g6_idle_workers_leave_after_the_timeout_without_traffic(make_cache: Harness) -> None:
     spies.clear()
-    cache = make_cache(idle_timeout=0.05, _new_mailbox=Spy)
+    cache = make_cache(idle_timeout=0.05, _new_mailbox=partial(Spy, make_cache.mailbox))
     for event in occupy(cache, 5):
         event.set()
     until(lambda: cache.stats().workers == 0)
@@ -196,7 +196,7 @@ def test_g6_assigned_while_retiring(make_cache: Harness) -> None:
             assert go_on.wait(DEADLINE)
             return False
 
-    cache = make_cache(_new_mailbox=Late)
+    cache = make_cache(_new_mailbox=partial(Late, make_cache.mailbox))
     assert call(cache, lambda: 1) == 1
     assert timed_out.wait(DEADLINE)
     done: SimpleQueue[Any] = SimpleQueue()

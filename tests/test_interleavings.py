@@ -225,7 +225,7 @@ def test_the_explorer_finds_a_lost_wakeup() -> None:
                 self._wake(by_worker=False)
 
         def _hand_over(self) -> None:
-            run = self._new_mailbox.__self__
+            run = self._new_mailbox.func.__self__
             run._hand_over(run.local.task)
 
     def scenario(run: Run) -> Any:

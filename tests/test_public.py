@@ -50,7 +50,7 @@ SURFACE = {
     "ThreadCache": "(*, idle_timeout: 'float' = 10.0, max_idle: 'int | None' = None, "
     "name: 'str' = 'threadcache worker', "
     "on_worker_start: 'Callable[[], object] | None' = None, on_worker_exit: 'Callable[[], object] | None' = None, "
-    "warn_at: 'float' = 1000) -> 'None'",
+    "warn_at: 'float' = 1000, spin: 'float | None' = None) -> 'None'",
     "start_thread_soon": "(fn: 'Callable[[], T]', deliver: 'Callable[[Outcome[T]], object]', "
     "name: 'str | None' = None) -> 'None'",
 }

@@ -8,7 +8,7 @@ import sys
 import sysconfig
 
 from . import __version__, _debug, default_cache
-from ._backend import MAILBOX
+from ._backend import MAILBOX, WHY
 
 
 def info() -> str:
@@ -18,7 +18,8 @@ def info() -> str:
     rows = {
         "threadcache": __version__,
         "Python": f"{sys.version.split()[0]}, {sys.implementation.name}, {build}, {sys.platform}",
-        "mailbox": MAILBOX,
+        "mailbox": MAILBOX + (WHY and f": {WHY}"),
+        "spin": f"{cache._spin:g} µs" if MAILBOX == "native" else "never",
         "debug mode": "on" if _debug.enabled() else "off",
         "name": cache._name,
         "idle_timeout": f"{cache.idle_timeout} s",

@@ -134,11 +134,12 @@ import threading
 import time
 import weakref
 from collections import deque
+from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _debug
-from ._backend import Mailbox
+from ._backend import MOST_SPIN, SPIN, Mailbox
 from ._stats import JobInfo, Stats, Tally
 from ._threads import DAEMON, on_shutdown, start_thread, wait_for_end
 from ._worker import Worker
@@ -177,6 +178,9 @@ class ThreadCache:
             through `threading.excepthook`.
         on_worker_exit: The same, in a worker that leaves; not in workers that the interpreter's exit cuts off.
         warn_at: Issue one `RuntimeWarning` when this many threads live. Nothing but a warning: the cache has no limit.
+        spin: Microseconds that the warmest idle worker looks for its next job before it parks; so does who waits for a
+            front end's result. 0: never. None: what ``THREADCACHE_SPIN`` says, or 25. Only the native mailbox spins,
+            and not on a single core, nor where it rarely finds anything.
 
     Raises:
         TypeError: An argument has the wrong type.
@@ -192,8 +196,9 @@ class ThreadCache:
         on_worker_start: Callable[[], object] | None = None,
         on_worker_exit: Callable[[], object] | None = None,
         warn_at: float = 1000,
+        spin: float | None = None,
         _clock: Callable[[], float] = time.monotonic,
-        _new_mailbox: Callable[[], MailboxLike] = Mailbox,
+        _new_mailbox: Callable[[float, bool], MailboxLike] = Mailbox,
         _start_thread: Callable[[Callable[[], object], tuple[()]], object] = start_thread,
     ) -> None:
         if not isinstance(name, str):
@@ -210,7 +215,11 @@ class ThreadCache:
         self._unwarned = [True]  # until the warning has been issued
         self._debug = _debug.enabled()
         self._clock = _clock
-        self._new_mailbox = _new_mailbox
+        self._spin = SPIN if spin is None else check_number("spin", spin)
+        if self._spin > MOST_SPIN:
+            raise ValueError(f"spin must be at most {MOST_SPIN} microseconds, not {spin}")
+        self._new_mailbox = partial(_new_mailbox, self._spin, False)
+        self._new_latch = partial(_new_mailbox, self._spin, True)
         self._start_thread = _start_thread
         # The module's globals may be gone when these are needed.
         self._is_finalizing = sys.is_finalizing

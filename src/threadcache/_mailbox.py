@@ -27,14 +27,22 @@ class MailboxLike(Protocol):
     """Make the mailbox full and wake its owner. Never blocks, and may be called from any thread."""
 
     get: Callable[[bool, float], bool]
-    """``get(wait, timeout)``: take the token out. False if there was none within ``timeout`` seconds (-1: no limit)."""
+    """``get(wait, timeout)``: take the token out. False if there was none within ``timeout`` seconds (-1: no limit).
+
+    A timeout of 0 waits for as long as the mailbox spins, which is not at all in this one.
+    """
 
     is_empty: Callable[[], bool]
     """Whether there is no token inside at this moment."""
 
 
 class Mailbox:
-    """The portable mailbox: a `threading.Lock`, which parks in the kernel and does not spin. Starts empty."""
+    """The portable mailbox: a `threading.Lock`, which parks in the kernel and does not spin. Starts empty.
+
+    Args:
+        spin: Microseconds that the native mailbox's owner looks for the token before it parks.
+        shared: What it learns from that: with those of workers (False), or with all others (True).
+    """
 
     __slots__ = ("get", "is_empty", "put")
 
@@ -42,7 +50,7 @@ class Mailbox:
     get: Callable[[bool, float], bool]
     is_empty: Callable[[], bool]
 
-    def __init__(self) -> None:
+    def __init__(self, spin: float = 0, shared: bool = False) -> None:
         lock = Lock()
         lock.acquire()
         self.put = lock.release

@@ -13,13 +13,13 @@ from contextlib import suppress
 from contextvars import Context
 from typing import TYPE_CHECKING, NoReturn
 
+from ._backend import name_system_thread
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-# Linux lets a thread write its own name here (proc(5), "comm"), or set it with this option (prctl(2)); either way it
-# keeps 15 bytes.
+# Linux lets a thread write its own name here, of which it keeps 15 bytes (proc(5), "comm").
 _COMM = "/proc/thread-self/comm"
-_PR_SET_NAME = 15
 
 
 def _main_thread_mask() -> Iterable[int] | None:
@@ -102,36 +102,30 @@ def forget_thread() -> None:
                 del active[threading.get_ident()]
 
 
-if sys.version_info >= (3, 14) or not sys.platform.startswith("linux"):
+def _tell_no_system(name: bytes) -> None:
+    pass
 
-    def name_thread(thread: threading.Thread, name: str) -> None:
-        """Name the calling thread, ``thread``; Python 3.14 and later tell the operating system as well."""
-        with suppress(Exception):  # a name is a label: it must not cost a job or a worker
-            thread.name = name
+
+def _tell_linux(name: bytes) -> None:
+    # Three system calls, each of which gives the GIL away: 7 us alone, and several times that in a busy program.
+    comm = os.open(_COMM, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(comm, name)
+    finally:
+        os.close(comm)
+
+
+if sys.version_info >= (3, 14):
+    _tell_system: Callable[[bytes], object] = _tell_no_system  # setting the thread's name does it
 else:
-    _set_name: list[Callable[[int, bytes], int]] = []
+    _tell_system = name_system_thread or (_tell_linux if sys.platform.startswith("linux") else _tell_no_system)
 
-    def name_thread(thread: threading.Thread, name: str) -> None:
-        """Name the calling thread, ``thread``, in Python and for the operating system."""
+
+def name_thread(thread: threading.Thread, name: str) -> None:
+    """Name the calling thread, ``thread``, in Python and for the operating system."""
+    with suppress(Exception):  # a name is a label: it must not cost a job or a worker
         thread.name = name
-        with suppress(Exception):
-            _tell_system(name.encode(errors="replace"))
-
-    def _tell_system(name: bytes) -> None:
-        # By way of the file it takes three system calls, each of which gives the GIL away: 7 us alone, and several
-        # times that in a busy program. One call through ctypes takes 0.7 us; where somebody else has imported it, as
-        # Trio has, it is there to be used.
-        if not _set_name and "ctypes" in sys.modules:
-            ctypes = sys.modules["ctypes"]
-            _set_name.append(getattr(ctypes, "PyDLL", ctypes.CDLL)(None).prctl)  # PyDLL keeps the GIL; PyPy has none
-        if _set_name:
-            _set_name[0](_PR_SET_NAME, name)
-            return
-        comm = os.open(_COMM, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(comm, name)
-        finally:
-            os.close(comm)
+        _tell_system(name.encode(errors="replace"))
 
 
 def on_shutdown(callback: Callable[[], object]) -> None:

@@ -1,0 +1,462 @@
+/* The native mailbox: spin, then park. Twin of `_mailbox.Mailbox`, whose documentation holds here too.
+
+   What it adds is how its owner waits. Waking a parked thread takes the kernel 20 to 50 us, and a job is often there
+   sooner; so the owner first looks for the token for some microseconds, without the GIL, and parks after that. A put
+   makes a system call only if the owner is parked.
+
+   The words, and who touches them
+   ===============================
+
+   `word`      of each mailbox. EMPTY: no token. FULL: a token. PARKED: no token, and the owner waits on `lock`, or is
+               about to, or has not yet noticed that it need not.
+               A putter changes EMPTY or PARKED to FULL. The owner changes FULL to EMPTY when it takes the token, EMPTY
+               to PARKED before it parks, and PARKED to EMPTY when it gives up. All are atomic read-modify-writes. The
+               putter's is a release and the owner's an acquire, so that what was done before the put is seen after the
+               get; a plain store would also lose a token that is put at the very moment of parking or giving up.
+   `lock`      of each mailbox, a lock of the interpreter's (which parks as everything else in it does); locked whenever
+               nobody is in between. It is made by the owner, before the word says PARKED for the first time; the
+               putter that finds PARKED unlocks it, once, and whoever has been PARKED and finds FULL locks it, once.
+   `spinner`   of the module: who spins. Whoever begins writes itself, and whoever reads somebody else there stops: one
+               thread spins at a time, and it is the one that began last, the warmest. The value is compared and never
+               followed, so it may be of a mailbox that is gone, or of a forked process's parent.
+   `backoff`   of the module, one for workers and one for everybody else: how many waits are to do without spinning.
+               Relaxed, and updates may get lost: it is a guess, and any value is right.
+
+   Nothing here is guarded by the GIL, so the module does without it (Py_MOD_GIL_NOT_USED).
+
+   When to spin
+   ============
+
+   A spin that ends without a token is a miss, and doubles the number of waits that do not spin, up to MOST_SKIPPED; a
+   hit sets it to none. So where tokens come faster than the spin is long, every wait spins, and where they don't, one
+   in a thousand. With one core to run on there is nobody to wait for, and the owner gives its core away a few times
+   instead: whoever wants to put gets it, and finds nobody parked.
+
+   The GIL
+   =======
+
+   A spinner that finds the token would be stopped by the GIL, which the putter still has, and park in there after all,
+   for as long as a wake-up takes. So it goes on spinning until the GIL looks free (see `find_gil`), or for
+   `GIL_PATIENCE`; where nobody can tell, for GUESS. */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <assert.h>
+#include <stddef.h>
+
+#include "_platform.h"
+
+#define EMPTY 0
+#define FULL 1
+#define PARKED 2
+
+/* Waits without a spin after the tenth miss in a row. At that rate spinning takes a thousandth of what it can gain. */
+#define MOST_SKIPPED 1023
+
+/* Nanoseconds that a spinner with a token waits for the GIL at the most. A putter that goes on to wait, in a lock, a
+   future or an event loop's selector, is there in 1 to 10 us; one that goes on computing keeps it for 5 ms. */
+#define GIL_PATIENCE 20000
+
+/* The same where the GIL cannot be looked at. */
+#define GUESS 3000
+
+/* Looks at the word between two looks at the clock, which takes as long as some of them. */
+#define LOOKS 8
+
+/* How often the core is given away where there is only one. */
+#define YIELDS 4
+
+typedef struct {
+    atomic_uint skip;   /* waits that are still to do without */
+    atomic_uint missed; /* what it was set to by the last miss */
+} Backoff;
+
+typedef struct {
+    atomic_uintptr_t spinner;
+    Backoff backoff[2]; /* of workers, of others */
+    const atomic_int *gil;
+    int single_core;
+} State;
+
+typedef struct {
+    PyObject_HEAD
+    atomic_int word;
+    int shared;   /* which backoff; constant */
+    int64_t spin; /* nanoseconds; constant */
+    PyThread_type_lock lock;
+    State *state; /* the module's, which the type keeps alive; constant */
+} Mailbox;
+
+static int
+take(Mailbox *self)
+{
+    int full = FULL;
+    return atomic_compare_exchange_strong_explicit(&self->word, &full, EMPTY, memory_order_acquire,
+                                                   memory_order_relaxed);
+}
+
+static int
+is_full(Mailbox *self)
+{
+    /* A relaxed look would do: `take` orders it. */
+    return atomic_load_explicit(&self->word, memory_order_relaxed) == FULL;
+}
+
+/* Without the GIL: wait for it to look free, since we have what we need otherwise. */
+static void
+await_gil(State *state)
+{
+#ifndef Py_GIL_DISABLED
+    int64_t patience = state->gil != NULL ? GIL_PATIENCE : GUESS, start = 0;
+    for (;;) {
+        for (int look = 0; look < LOOKS; look++) {
+            if (state->gil != NULL && atomic_load_explicit(state->gil, memory_order_relaxed) == 0) {
+                return;
+            }
+            pause_core();
+        }
+        int64_t time = now();
+        if (start == 0) {
+            start = time;
+        } else if (time - start > patience) {
+            return;
+        }
+    }
+#else
+    (void)state;
+#endif
+}
+
+/* Without the GIL: look for the token, for a while. Return whether it is there. */
+static int
+spin(Mailbox *self)
+{
+    State *state = self->state;
+    if (state->single_core) {
+        for (int times = 0; times < YIELDS; times++) {
+            yield_core();
+            if (is_full(self)) {
+                return 1;
+            }
+        }
+        return 0;
+    }
+    int full = 0;
+    int64_t end = now() + self->spin;
+    atomic_store_explicit(&state->spinner, (uintptr_t)self, memory_order_relaxed);
+    do {
+        for (int look = 0; look < LOOKS && !(full = is_full(self)); look++) {
+            pause_core();
+        }
+        /* The token first: who took our place may have done so after putting it. */
+    } while (!full && atomic_load_explicit(&state->spinner, memory_order_relaxed) == (uintptr_t)self && now() < end);
+    if (full) {
+        await_gil(state);
+    }
+    return full;
+}
+
+/* Whether this wait may spin. */
+static int
+may_spin(Mailbox *self)
+{
+    Backoff *backoff = &self->state->backoff[self->shared];
+    unsigned skip = atomic_load_explicit(&backoff->skip, memory_order_relaxed);
+    if (self->spin == 0) {
+        return 0;
+    }
+    if (skip != 0) {
+        atomic_store_explicit(&backoff->skip, skip - 1, memory_order_relaxed);
+    }
+    return skip == 0;
+}
+
+static void
+learn(Mailbox *self, int hit)
+{
+    Backoff *backoff = &self->state->backoff[self->shared];
+    unsigned missed = 0;
+    if (!hit) {
+        missed = atomic_load_explicit(&backoff->missed, memory_order_relaxed) * 2 + 1;
+        missed = missed < MOST_SKIPPED ? missed : MOST_SKIPPED;
+    }
+    atomic_store_explicit(&backoff->missed, missed, memory_order_relaxed);
+    atomic_store_explicit(&backoff->skip, missed, memory_order_relaxed);
+}
+
+/* Park until there is a token (1), the time is up (0), or a signal has come (-1). Without the GIL. */
+static int
+park(Mailbox *self, PY_TIMEOUT_T microseconds)
+{
+    int word = EMPTY;
+    if (!atomic_compare_exchange_strong_explicit(&self->word, &word, PARKED, memory_order_acq_rel,
+                                                 memory_order_relaxed)) {
+        assert(word == FULL);
+        return take(self);
+    }
+    PyLockStatus got = PyThread_acquire_lock_timed(self->lock, microseconds, 1);
+    if (got != PY_LOCK_ACQUIRED) {
+        word = PARKED;
+        if (atomic_compare_exchange_strong_explicit(&self->word, &word, EMPTY, memory_order_acq_rel,
+                                                    memory_order_relaxed)) {
+            return got == PY_LOCK_INTR ? -1 : 0;
+        }
+        /* A putter has been faster, and unlocks the lock, or has already. It has the GIL and does not lose it here. */
+        PyThread_acquire_lock(self->lock, WAIT_LOCK);
+    }
+    int taken = take(self);
+    assert(taken);
+    return taken;
+}
+
+PyDoc_STRVAR(put_doc, "Make the mailbox full and wake its owner. Never blocks, and may be called from any thread.\n\n"
+                      "Raises:\n    RuntimeError: It is full.");
+
+static PyObject *
+mailbox_put(Mailbox *self, PyObject *Py_UNUSED(unused))
+{
+    int word = atomic_exchange_explicit(&self->word, FULL, memory_order_acq_rel);
+    if (word == FULL) {
+        PyErr_SetString(PyExc_RuntimeError, "put into a full mailbox");
+        return NULL;
+    }
+    if (word == PARKED) {
+        PyThread_release_lock(self->lock);
+    }
+    Py_RETURN_NONE;
+}
+
+/* Make the lock on which we park, locked. */
+static int
+make_lock(Mailbox *self)
+{
+    if (self->lock == NULL) {
+        PyThread_type_lock lock = PyThread_allocate_lock();
+        if (lock == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        PyThread_acquire_lock(lock, WAIT_LOCK);
+        self->lock = lock;
+    }
+    return 0;
+}
+
+/* Read the arguments as `threading.Lock.acquire` does: nanoseconds to wait, -1 for without limit. */
+static int
+parse_wait(PyObject *const *args, Py_ssize_t count, int64_t *wait)
+{
+    if (count != 2) {
+        PyErr_Format(PyExc_TypeError, "get() takes 2 arguments (%zd given)", count);
+        return -1;
+    }
+    int blocking = PyObject_IsTrue(args[0]);
+    double seconds = PyFloat_AsDouble(args[1]);
+    if (blocking < 0 || (seconds == -1 && PyErr_Occurred())) {
+        return -1;
+    }
+    if (!blocking && seconds != -1) {
+        PyErr_SetString(PyExc_ValueError, "can't specify a timeout for a non-blocking call");
+        return -1;
+    }
+    if (!(seconds >= 0) && seconds != -1) {
+        PyErr_SetString(PyExc_ValueError, "timeout value must be a non-negative number");
+        return -1;
+    }
+    if (seconds > (double)PY_TIMEOUT_MAX * 1e-6) {
+        PyErr_SetString(PyExc_OverflowError, "timeout value is too large");
+        return -1;
+    }
+    *wait = !blocking ? 0 : seconds == -1 ? -1 : (int64_t)(seconds * 1e9);
+    return blocking;
+}
+
+PyDoc_STRVAR(get_doc, "get(wait, timeout): take the token out. False if there was none within timeout seconds "
+                      "(-1: no limit).\n\nA timeout of 0 spins and does not park.");
+
+static PyObject *
+mailbox_get(Mailbox *self, PyObject *const *args, Py_ssize_t count)
+{
+    int64_t wait;
+    int blocking = parse_wait(args, count, &wait);
+    if (blocking < 0) {
+        return NULL;
+    }
+    if (take(self)) {
+        Py_RETURN_TRUE;
+    }
+    if (!blocking) {
+        Py_RETURN_FALSE;
+    }
+    int spins = may_spin(self);
+    if (wait == 0 && !spins) {
+        Py_RETURN_FALSE;
+    }
+    if (make_lock(self) < 0) {
+        return NULL;
+    }
+    int64_t end = wait > 0 ? now() + wait : 0;
+    for (;;) {
+        int result = 0;
+        Py_BEGIN_ALLOW_THREADS
+        if (spins) {
+            int hit = spin(self);
+            learn(self, hit);
+            result = hit ? take(self) : 0;
+        }
+        if (result == 0 && wait != 0) {
+            int64_t left = wait > 0 ? end - now() : -1;
+            result = park(self, wait < 0 ? -1 : left <= 0 ? 0 : (left + 999) / 1000);
+        }
+        Py_END_ALLOW_THREADS
+        if (result >= 0) {
+            return PyBool_FromLong(result);
+        }
+        /* A signal has come. If its handler raises, the token stays where it is. */
+        if (PyErr_CheckSignals() < 0) {
+            return NULL;
+        }
+        spins = 0;
+    }
+}
+
+PyDoc_STRVAR(is_empty_doc, "Whether there is no token inside at this moment.");
+
+static PyObject *
+mailbox_is_empty(Mailbox *self, PyObject *Py_UNUSED(unused))
+{
+    return PyBool_FromLong(!is_full(self));
+}
+
+static PyObject *
+mailbox_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *keywords[] = {"spin", "shared", NULL};
+    double spin = 0;
+    int shared = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|dp:Mailbox", keywords, &spin, &shared)) {
+        return NULL;
+    }
+    if (!(spin >= 0 && spin <= 1e6)) {
+        PyErr_SetString(PyExc_ValueError, "spin must be 0 to 1,000,000 microseconds");
+        return NULL;
+    }
+    Mailbox *self = (Mailbox *)PyType_GenericAlloc(type, 0);
+    if (self != NULL) {
+        atomic_init(&self->word, EMPTY);
+        self->shared = shared;
+        self->spin = (int64_t)(spin * 1000);
+        self->state = PyType_GetModuleState(type);
+    }
+    return (PyObject *)self;
+}
+
+static void
+mailbox_dealloc(Mailbox *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    if (self->lock != NULL) {
+        PyThread_release_lock(self->lock); /* some platforms may not free a locked one */
+        PyThread_free_lock(self->lock);
+    }
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyMethodDef mailbox_methods[] = {
+    {"put", (PyCFunction)mailbox_put, METH_NOARGS, put_doc},
+    {"get", (PyCFunction)(void (*)(void))mailbox_get, METH_FASTCALL, get_doc},
+    {"is_empty", (PyCFunction)mailbox_is_empty, METH_NOARGS, is_empty_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+PyDoc_STRVAR(mailbox_doc, "Mailbox(spin=0, shared=False)\n--\n\n"
+                          "A mailbox whose owner looks for the token for `spin` microseconds before it parks.");
+
+static PyType_Slot mailbox_slots[] = {
+    {Py_tp_doc, (void *)mailbox_doc},
+    {Py_tp_new, mailbox_new},
+    {Py_tp_dealloc, mailbox_dealloc},
+    {Py_tp_methods, mailbox_methods},
+    {0, NULL},
+};
+
+static PyType_Spec mailbox_spec = {
+    .name = "threadcache._native.Mailbox",
+    .basicsize = sizeof(Mailbox),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = mailbox_slots,
+};
+
+PyDoc_STRVAR(name_thread_doc, "Name the calling thread for the operating system, where it keeps names.");
+
+static PyObject *
+native_name_thread(PyObject *Py_UNUSED(module), PyObject *name)
+{
+    const char *text = PyBytes_AsString(name);
+    if (text == NULL) {
+        return NULL;
+    }
+    name_this_thread(text);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(set_cores_doc, "Say on how many cores this process may run: with one, nobody spins.");
+
+static PyObject *
+native_set_cores(PyObject *module, PyObject *cores)
+{
+    long number = PyLong_AsLong(cores);
+    if (number == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    ((State *)PyModule_GetState(module))->single_core = number == 1;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef native_methods[] = {
+    {"name_thread", native_name_thread, METH_O, name_thread_doc},
+    {"set_cores", native_set_cores, METH_O, set_cores_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static int
+native_exec(PyObject *module)
+{
+    State *state = PyModule_GetState(module);
+    state->gil = find_gil(PyInterpreterState_Get());
+    PyObject *type = PyType_FromModuleAndSpec(module, &mailbox_spec, NULL);
+    if (type == NULL) {
+        return -1;
+    }
+    int failed = PyModule_AddObjectRef(module, "Mailbox", type);
+    Py_DECREF(type);
+    return failed < 0 || PyModule_AddIntConstant(module, "sees_gil", state->gil != NULL) < 0 ? -1 : 0;
+}
+
+static PyModuleDef_Slot native_slots[] = {
+    {Py_mod_exec, native_exec},
+#if PY_VERSION_HEX >= 0x030C0000
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#endif
+#if PY_VERSION_HEX >= 0x030D0000
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0, NULL},
+};
+
+static struct PyModuleDef native_module = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "threadcache._native",
+    .m_doc = "The native mailbox, and what else of the platform Python does not offer.",
+    .m_size = sizeof(State),
+    .m_methods = native_methods,
+    .m_slots = native_slots,
+};
+
+PyMODINIT_FUNC
+PyInit__native(void)
+{
+    return PyModuleDef_Init(&native_module);
+}
