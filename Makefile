@@ -6,7 +6,7 @@ bin := $(VENV)/bin
 # Stamps carry the Python's version, so that another PYTHON makes another environment.
 tag := $(shell $(PYTHON) -c 'import sys; print(sys.implementation.cache_tag + getattr(sys, "abiflags", ""))' 2>/dev/null || echo none)
 stamp := $(VENV)/.$(tag)
-sources := $(shell find src -not -path '*/__pycache__*' -not -path '*.egg-info*') pyproject.toml
+sources := $(shell find src -not -path '*/__pycache__*' -not -path '*.egg-info*' -not -name '*.so') setup.py MANIFEST.in pyproject.toml
 
 .PHONY: help demo test storm mutants pythons releases bench lint types news clean
 
