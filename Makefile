@@ -8,7 +8,7 @@ tag := $(shell $(PYTHON) -c 'import sys; print(sys.implementation.cache_tag + ge
 stamp := $(VENV)/.$(tag)
 sources := $(shell find src -not -path '*/__pycache__*' -not -path '*.egg-info*' -not -name '*.so') setup.py MANIFEST.in pyproject.toml
 
-.PHONY: help demo test storm mutants pythons releases bench lint types news clean
+.PHONY: help demo test storm mutants pythons wheels releases bench lint types news clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do printf 'make %-9s%s\n' "$$name" "$$what"; done
@@ -32,6 +32,9 @@ mutants: $(stamp)-test  ## break the code behind each guarantee, and see its tes
 
 pythons:  ## run the tests on each Python that this machine has
 	.ci/pythons
+
+wheels:  ## build a wheel for each of them in dist, and run the tests with either mailbox
+	.ci/wheels dist
 
 releases:  ## run the tests of Trio and AnyIO on their releases of the last two years
 	.ci/releases

@@ -1,5 +1,6 @@
-# Shared by .ci/run and .ci/pythons. The checkout is only read: everything is made in $work, which goes away at exit.
+# What the scripts beside it share. The checkout is only read: everything is made in $work, which goes away at exit.
 set -euo pipefail
+export THREADCACHE_BUILD=require # a package that turns out pure would pass most of the suite
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore
 export PYRIGHT_PYTHON_IGNORE_WARNINGS=1 RUFF_OUTPUT_FORMAT=concise
 
@@ -62,21 +63,57 @@ find_python() {
   return 1
 }
 
-# build_wheel PYTHON: by way of the source distribution, so that this is seen to be complete.
-build_wheel() {
-  "$1" -m venv "$work/build"
-  "$work/build/bin/python" -m pip install -qq build
-  "$work/build/bin/python" -m build --outdir "$work/dist" "$work/clone"
+# command_for NAME: print the words of a command that is that Python, which may also be found by way of $tools.
+command_for() {
+  if find_python "$1"; then :
+  elif [ "$1" = python3.13t ] && [ -x "$tools/free-threaded-python" ]; then "$tools/free-threaded-python"
+  elif [ -x "$tools/sid" ] && "$tools/sid" sh -c "command -v $1" >/dev/null; then echo "$tools/sid $1"
+  else return 1
+  fi
 }
 
-# suite NAME COMMAND...: the whole suite against the wheel, in a clean environment of the Python that COMMAND is, in a
-# folder that holds everything but the package. The package comes with the extra `test`, or with $extras.
-suite() {
-  local name=$1 command=("${@:2}") venv=$work/venv-$1
-  local python=("${command[@]:0:${#command[@]}-1}" "$venv/bin/python")
-  "${command[@]}" -m venv "$venv"
-  "${python[@]}" -m pip install -qq "$(echo "$work"/dist/*.whl)[${extras:-test}]"
+# on_each FUNCTION PYTHON...: a step for each Python, FUNCTION with its name and the words of its command.
+on_each() {
+  local name words command
+  for name in "${@:2}"; do
+    if words=$(command_for "$name"); then
+      read -ra command <<<"$words"
+      step "$name" "$1" "$name" "${command[@]}"
+    else
+      printf '%-11s NOT TESTED, for it is not here\n' "$name"
+    fi
+  done
+}
+
+# build_sdist PYTHON: what each Python builds its wheel from, so that it is seen to be complete.
+build_sdist() {
+  "$1" -m venv "$work/build"
+  "$work/build/bin/python" -m pip install -qq build
+  "$work/build/bin/python" -m build --sdist --outdir "$work/dist" "$work/clone"
+}
+
+# install VENV COMMAND...: make a clean environment of the Python that COMMAND is, with a wheel that it has built, left
+# in VENV/wheel, and with the package's extra `test`, or $extras. $python becomes the command for the one in VENV.
+install() {
+  local command=("${@:2}")
+  python=("${command[@]:0:${#command[@]}-1}" "$1/bin/python")
+  "${command[@]}" -m venv "$1"
+  # In CPPFLAGS, which come after the flags that the interpreter was built with; CFLAGS would replace those.
+  CPPFLAGS="-Wall -Wextra -Werror ${cppflags:-}" \
+    "${python[@]}" -m pip wheel -v --no-cache-dir --no-deps --wheel-dir "$1/wheel" "$work"/dist/*.tar.gz
+  "${python[@]}" -m pip install -qq "$(echo "$1"/wheel/*.whl)[${extras:-test}]"
+  "${python[@]}" -m threadcache info
+}
+
+# run_tests NAME ARGUMENT...: pytest with $python and what it has installed, in a folder with everything but the package.
+run_tests() {
   cd "$work/away"
   "${python[@]}" -c 'import sys, threadcache as t; sys.exit(not t.__file__.startswith(sys.prefix) and t.__file__)'
-  "${limited[@]}" "${python[@]}" -m pytest --junitxml="$work/junit/$name.xml"
+  "${limited[@]}" "${python[@]}" -m pytest --junitxml="$work/junit/$1.xml" "${@:2}"
+}
+
+# suite NAME COMMAND...: the whole suite, in a clean environment of the Python that COMMAND is.
+suite() {
+  install "$work/venv-$1" "${@:2}"
+  run_tests "$1"
 }
