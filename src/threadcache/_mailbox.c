@@ -264,7 +264,7 @@ parse_wait(PyObject *const *args, Py_ssize_t count, int64_t *wait)
         PyErr_SetString(PyExc_ValueError, "timeout value must be a non-negative number");
         return -1;
     }
-    if (seconds > (double)PY_TIMEOUT_MAX * 1e-6) {
+    if (seconds > (double)PY_TIMEOUT_MAX * 1e-6 || seconds * 1e9 >= 0x1p63) {
         PyErr_SetString(PyExc_OverflowError, "timeout value is too large");
         return -1;
     }
@@ -296,19 +296,28 @@ mailbox_get(Mailbox *self, PyObject *const *args, Py_ssize_t count)
     if (make_lock(self) < 0) {
         return NULL;
     }
-    int64_t end = wait > 0 ? now() + wait : 0;
-    for (;;) {
-        int result = 0;
+    int64_t start = wait > 0 ? now() : 0;
+    if (spins) {
+        int result;
         Py_BEGIN_ALLOW_THREADS
-        if (spins) {
-            int hit = spin(self);
-            learn(self, hit);
-            result = hit ? take(self) : 0;
+        int hit = spin(self);
+        learn(self, hit);
+        result = hit ? take(self) : 0;
+        Py_END_ALLOW_THREADS
+        if (result || wait == 0) {
+            return PyBool_FromLong(result);
         }
-        if (result == 0 && wait != 0) {
-            int64_t left = wait > 0 ? end - now() : -1;
-            result = park(self, wait < 0 ? -1 : left <= 0 ? 0 : (left + 999) / 1000);
+        /* Only a thread that is parked already is woken by a signal, so one that came meanwhile would have to wait for
+           the token. Taking the GIL to see it costs nothing that counts: misses are rare. */
+        if (PyErr_CheckSignals() < 0) {
+            return NULL;
         }
+    }
+    for (;;) {
+        int result;
+        Py_BEGIN_ALLOW_THREADS
+        int64_t left = wait > 0 ? wait - (now() - start) : -1; /* now() + wait may be more than fits */
+        result = park(self, wait < 0 ? -1 : left <= 0 ? 0 : (left + 999) / 1000);
         Py_END_ALLOW_THREADS
         if (result >= 0) {
             return PyBool_FromLong(result);
@@ -317,7 +326,6 @@ mailbox_get(Mailbox *self, PyObject *const *args, Py_ssize_t count)
         if (PyErr_CheckSignals() < 0) {
             return NULL;
         }
-        spins = 0;
     }
 }
 
