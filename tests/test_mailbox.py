@@ -248,7 +248,6 @@ def test_a_signal_handler_that_puts_is_heard(box: Any) -> None:
 @posix
 @on_the_main_thread
 def test_a_signal_handler_that_does_nothing_does_not_end_the_wait(box: Any) -> None:
-    """Nor does it prolong it."""
     calls: list[None] = []
     with handled(lambda *_: calls.append(None)):
         with strike():
@@ -256,10 +255,27 @@ def test_a_signal_handler_that_does_nothing_does_not_end_the_wait(box: Any) -> N
             assert box.get(True, 0.5) is False
             assert time.monotonic() - start >= 0.5 - 1e-6
         assert calls
-        # And where it comes again and again: the token is awaited for all that.
         with strike(times=3, then=box.put):
             assert box.get(True, -1) is True
         assert len(calls) == 4
+
+
+@posix
+@on_the_main_thread
+def test_signals_do_not_prolong_the_wait(box: Any) -> None:
+    """Not even if there are always more of them before the time is up."""
+    main, ended = threading.get_ident(), threading.Event()
+
+    def send() -> None:
+        for _ in range(1000):
+            if ended.wait(0.005):
+                return
+            signal.pthread_kill(main, signal.SIGUSR1)
+        raise AssertionError("the wait does not end")
+
+    with handled(lambda *_: None), thread(send):
+        assert box.get(True, 0.1) is False
+        ended.set()
 
 
 @posix
