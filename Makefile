@@ -8,7 +8,7 @@ tag := $(shell $(PYTHON) -c 'import sys; print(sys.implementation.cache_tag + ge
 stamp := $(VENV)/.$(tag)
 sources := $(shell find src -not -path '*/__pycache__*' -not -path '*.egg-info*' -not -name '*.so') setup.py MANIFEST.in pyproject.toml
 
-.PHONY: help demo test storm mutants pythons wheels releases bench lint types news clean
+.PHONY: help demo test storm mutants pythons wheels releases sanitize bench lint types news clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do printf 'make %-9s%s\n' "$$name" "$$what"; done
@@ -38,6 +38,9 @@ wheels:  ## build a wheel for each of them in dist, and run the tests with eithe
 
 releases:  ## run the tests of Trio and AnyIO on their releases of the last two years
 	.ci/releases
+
+sanitize:  ## run the C code under sanitizers and valgrind, with its assertions: a quarter of an hour
+	.ci/sanitize
 
 bench: $(stamp)-bench  ## compare it with its peers: some minutes
 	@$(bin)/python -m pip install -qq --only-binary :all: gevent || echo 'gevent does not install here, so it is left out.'
