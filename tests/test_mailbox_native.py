@@ -20,7 +20,8 @@ pytestmark = [
 ]
 
 PRELUDE = """
-import _thread, gc, os, signal, sys, threading, time
+import gc, os, signal, sys, threading, time
+from pathlib import Path
 from threadcache._native import Mailbox, set_cores
 DEADLINE = 30
 LONG = 1e6  # microseconds: the longest that a mailbox takes
@@ -222,8 +223,8 @@ def test_an_idle_process_uses_no_processor() -> None:
 boxes = [Mailbox(1000) for _ in range(20)]
 finish = [in_thread(box.get, True, -1) for box in boxes]
 def status():
-    files = [f"/proc/self/task/{one.thread.native_id}/status" for one in finish]
-    return [[line for line in open(file) if line.startswith("State") or "ctxt" in line] for file in files]
+    texts = [Path(f"/proc/self/task/{one.thread.native_id}/status").read_text() for one in finish]
+    return [[line for line in text.splitlines() if line.startswith("State") or "ctxt" in line] for text in texts]
 until(lambda: all("sleeping" in lines[0] for lines in status()))
 until(lambda: (status(), time.sleep(0.05))[0] == status())
 before = status()
@@ -327,7 +328,7 @@ def test_the_process_does_not_grow() -> None:
         + """
 def resident():
     gc.collect()
-    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 for _ in range(5000):
     life()
 before = resident()
