@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from contenders import Contender
+from contenders import Contender, both
 
 if TYPE_CHECKING:
     import asyncio
@@ -153,8 +153,8 @@ def _gevent() -> Front:
     return Front(run, together, call)
 
 
-TO_THREAD = Contender("threadcache to_thread", _threadcache_to_thread, modules=("threadcache",), mailbox="pure")
-RUN_SYNC = Contender("threadcache run_sync", _threadcache_run_sync, modules=("threadcache",), mailbox="pure")
+TO_THREAD = both("threadcache to_thread", _threadcache_to_thread)
+RUN_SYNC = both("threadcache run_sync", _threadcache_run_sync)
 ASYNCIO_TO_THREAD = Contender("asyncio to_thread", _asyncio_to_thread)
 RUN_IN_EXECUTOR = Contender("run_in_executor", _run_in_executor)
 ANYIO = Contender("anyio", _anyio, modules=("anyio",))
@@ -162,5 +162,5 @@ ANYIO_WITHOUT_LIMIT = Contender("anyio (no limit)", _anyio_without_limit, module
 TWISTED = Contender("twisted", _twisted, modules=("twisted",))
 GEVENT = Contender("gevent", _gevent, modules=("gevent",))
 
-TRIO_ON_THE_CACHE = Contender("trio on the cache", _trio_on_the_cache, modules=("threadcache", "trio"), mailbox="pure")
+TRIO_ON_THE_CACHE = both("trio on the cache", _trio_on_the_cache, "trio")
 TRIO_TO_THREAD = Contender("trio to_thread", _trio, modules=("trio",))

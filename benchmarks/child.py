@@ -10,25 +10,43 @@ import gc
 import json
 import os
 import sys
+from typing import Any
 
-from rows import ROWS
+from contenders import Contender
+from machine import gil_enabled
+from measurements import MEASUREMENTS
 
 DEADLINE = 90.0  # seconds for a round, the slowest of which takes a few; a lost job shows as every thread's traceback
 
 
+def _make(contender: Contender[Any]) -> Any:
+    """The contender's adapter, if it is what it is taken for."""
+    assert contender.make is not None
+    had_gil = gil_enabled()
+    adapter = contender.make()
+    if contender.mailbox is not None:
+        from threadcache._backend import MAILBOX
+
+        if contender.mailbox != MAILBOX:
+            raise AssertionError(f"{contender.name} is about to be measured with the {MAILBOX} mailbox")
+    if gil_enabled() and not had_gil:
+        raise AssertionError(f"{contender.name} imports an extension that turns the GIL on")
+    return adapter
+
+
 def main() -> None:
     contender_name, measurement_name, params = sys.argv[1:]
-    measurement = next(row.measurement for row in ROWS if row.measurement.name == measurement_name)
+    measurement = next(one for one in MEASUREMENTS if one.name == measurement_name)
     contender = next(one for one in measurement.contenders if one.name == contender_name)
-    one_round = measurement.workload(contender.make(), json.loads(params))
+    one_round = measurement.workload(_make(contender), json.loads(params))
     for _line in sys.stdin:
         faulthandler.dump_traceback_later(DEADLINE, exit=True)
         gc.collect()
         gc.disable()  # as timeit does: a collection would land on whoever happens to allocate
-        numbers = one_round()
+        answer = one_round()
         gc.enable()
         faulthandler.cancel_dump_traceback_later()
-        print(json.dumps(numbers), flush=True)
+        print(json.dumps(answer), flush=True)
     # What is left are idle workers; how they end is not what is measured.
     sys.stderr.flush()
     os._exit(0)

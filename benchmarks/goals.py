@@ -8,9 +8,10 @@ one number for each mailbox: the pure Python one, and the native one.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 Mailbox = Literal["pure", "native"]
+MAILBOXES: tuple[Mailbox, ...] = get_args(Mailbox)
 
 
 @dataclass(frozen=True)

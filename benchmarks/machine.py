@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import gc
 import importlib.metadata
@@ -15,6 +16,11 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+import limits
+
+MEASURED = (":/src", ":/benchmarks", ":/setup.py", ":/pyproject.toml")  # what a change of would make numbers others
+SETTINGS = ("THREADCACHE_", "PYTHON_GIL", "PYTHONMALLOC", "MALLOC_", "LD_PRELOAD")  # variables that would
 
 
 def _first(path: str, key: str) -> str:
@@ -52,19 +58,40 @@ def affinity() -> list[int] | None:
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
 
 
-def describe(distributions: Iterable[str], pinned: int | None) -> dict[str, Any]:
+def _command(arguments: argparse.Namespace) -> str:
+    """What asks for the same numbers, wherever the result goes."""
+    words = ["python", "benchmarks/run.py"]
+    if arguments.quick:
+        words.append("--quick")
+    if arguments.rows is not None:
+        words += ["--rows", ",".join(arguments.rows)]
+    if arguments.rounds is not None:
+        words += ["--rounds", str(arguments.rounds)]
+    if arguments.pin is not None:
+        words += ["--pin", str(arguments.pin)]
+    return shlex.join(words)
+
+
+def _versions(modules: Iterable[str]) -> dict[str, str]:
+    """Of the distributions that modules are named like, and of what the limits are made with."""
+    found = {name: _version(name) or "(not installed as a package)" for name in sorted({*modules}) if "." not in name}
+    return found | limits.versions()
+
+
+def describe(modules: Iterable[str], arguments: argparse.Namespace) -> dict[str, Any]:
     """Everything worth writing down beside the numbers."""
     cpu = _first("/proc/cpuinfo", "model name") or platform.processor() or platform.machine()
     revision = _git("rev-parse", "--short", "HEAD")
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": "python benchmarks/run.py " + shlex.join(sys.argv[1:]),
-        "revision": revision + ("+changes" if revision and _git("status", "--porcelain") else ""),
+        "command": _command(arguments),
+        "quick": arguments.quick,
+        "revision": revision + ("+changes" if revision and _git("status", "--porcelain", "--", *MEASURED) else ""),
         "cpu": cpu,
         "virtual machine": "hypervisor" in _first("/proc/cpuinfo", "flags").split(),
         "cores": os.cpu_count(),
         "cores allowed": affinity(),
-        "pinned to core": pinned,
+        "pinned to core": arguments.pin,
         "memory": _first("/proc/meminfo", "MemTotal"),
         "system": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
@@ -72,7 +99,8 @@ def describe(distributions: Iterable[str], pinned: int | None) -> dict[str, Any]
         "switch interval (s)": sys.getswitchinterval(),
         "collector": f"{'on' if gc.isenabled() else 'off'}; off while a round is timed",
         "clock": f"perf_counter_ns, resolution {time.get_clock_info('perf_counter').resolution:.0e} s",
-        "versions": {name: _version(name) for name in sorted(set(distributions))},
+        "versions": _versions(modules),
+        "environment": {name: os.environ[name] for name in sorted(os.environ) if name.startswith(SETTINGS)},
     }
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,16 @@ from typing import Any
 try:
     from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-    from table import as_json, console, show, write
+    from table import console, show, show_latencies
 except ModuleNotFoundError as error:
     sys.exit(f"{error}: install the extra 'bench' (pip install -e '.[bench]')")
 
-from contenders import Contender
-from machine import describe
+from contenders import Contender, LeftOutError
+from machine import affinity, describe
+from measurement import Measurement
+from record import as_json, write
 from rounds import Results, run
-from rows import ROWS, Measurement, Row
+from rows import ROWS, Row
 from verdicts import line
 
 
@@ -52,8 +55,26 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
+def _prepare(contenders: Mapping[str, Contender[Any]], folder: Path) -> tuple[dict[str, str], dict[str, Sequence[str]]]:
+    """Why some cannot take part, and the commands of those that are programs, which are built in a folder."""
+    cores = len(affinity() or []) or os.cpu_count() or 1
+    missing: dict[str, str] = {}
+    commands: dict[str, Sequence[str]] = {}
+    for name, one in contenders.items():
+        try:
+            one.check(cores)
+            if one.program is not None:
+                commands[name] = one.program(folder)
+        except LeftOutError as error:
+            missing[name] = str(error)
+    return missing, commands
+
+
 def _measure(
-    measurements: Sequence[Measurement[Any]], arguments: argparse.Namespace, missing: set[str]
+    measurements: Sequence[Measurement[Any]],
+    arguments: argparse.Namespace,
+    missing: Mapping[str, str],
+    commands: Mapping[str, Sequence[str]],
 ) -> list[Results]:
     """All measurements, with progress on standard error."""
     err = console(stderr=True)
@@ -65,13 +86,21 @@ def _measure(
             rounds = arguments.rounds or (measurement.quick_rounds if arguments.quick else measurement.rounds)
             turns = rounds * (len(measurement.contenders) + 1)
             task = progress.add_task(f"{number}/{len(measurements)} {measurement.name}", total=turns)
-            result = run(measurement, rounds, arguments.quick, missing, partial(progress.advance, task))
+            result = run(
+                measurement, rounds, arguments.quick, missing.keys(), commands, partial(progress.advance, task)
+            )
             progress.remove_task(task)
             load = "" if result.other_load is None else f", others used {result.other_load:.2f} cores"
             seconds = time.monotonic() - began
             err.print(f"{number}/{len(measurements)} {measurement.name}: {rounds} rounds, {seconds:.1f} s{load}")
             results.append(result)
     return results
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {version}" for name, version in value.items()) or "–"
+    return str(value)
 
 
 def main() -> int:
@@ -86,24 +115,19 @@ def main() -> int:
     contenders: dict[str, Contender[Any]] = {
         one.name: one for measurement in measurements.values() for one in measurement.contenders
     }
-    missing = {one.name for one in contenders.values() if not one.is_installed()}
-    for name in sorted(missing):
-        out.print(f"left out: {name} (not installed)")
-    subjects = [one for one in contenders.values() if one.mailbox is not None and one.name not in missing]
-    if not subjects:
-        out.print("nothing to compare: threadcache is not installed (pip install -e '.[bench]')")
-        return 2
+    with tempfile.TemporaryDirectory() as folder:
+        missing, commands = _prepare(contenders, Path(folder))
+        for name, why in sorted(missing.items()):
+            out.print(f"left out: {name} ({why})")
+        subjects = [one for one in contenders.values() if one.mailbox is not None and one.name not in missing]
+        if not subjects:
+            out.print("nothing to compare: threadcache is not installed (pip install -e '.[bench]')")
+            return 2
+        machine = describe((*(name for one in contenders.values() for name in one.modules), "outcome"), arguments)
+        for key, value in machine.items():
+            out.print(f"{key}: {_shown(value)}")
+        results = {one.measurement: one for one in _measure(list(measurements.values()), arguments, missing, commands)}
 
-    machine = describe((*(name for one in contenders.values() for name in one.modules), "outcome"), arguments.pin)
-    for key, value in machine.items():
-        shown = (
-            ", ".join(f"{k} {v or '(not installed as a package)'}" for k, v in value.items())
-            if isinstance(value, dict)
-            else value
-        )
-        out.print(f"{key}: {shown}")
-
-    results = {result.measurement: result for result in _measure(list(measurements.values()), arguments, missing)}
     lines = [
         line(row, results[row.measurement.name], subject)
         for subject in subjects
@@ -113,6 +137,10 @@ def main() -> int:
     for subject in subjects:
         out.print()
         show(out, [one for one in lines if one.subject == subject.name], subject.name)
+    for result in results.values():
+        if result.samples:
+            out.print()
+            show_latencies(out, result)
     out.print(
         "[in brackets]: did less work than asked for, and is nobody's peer; '?': chance could have said otherwise"
     )
@@ -127,7 +155,7 @@ def main() -> int:
     for measurement, name, text in failures:
         out.print(f"FAILED: {measurement}, {name}: {text}")
     if arguments.json is not None:
-        write(arguments.json, as_json(machine, list(results.values()), lines))
+        write(arguments.json, as_json(machine, missing, list(contenders.values()), list(results.values()), lines))
     return 1 if failures else 0
 
 

@@ -1,18 +1,16 @@
-"""The table on standard output, and the file for other programs."""
+"""The tables on standard output."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from rounds import Results
+from percentiles import SHOWN, latency
+from rounds import AGAIN, Results
+from rows import LATENCIES
 from spread import Ratio
 from verdicts import Cell, Line
 
@@ -63,38 +61,26 @@ def show(out: Console, lines: Sequence[Line], subject: str) -> None:
         cells = [_cell(line.cells.get(name)) for name in (subject, *peers)]
         rest = (_ratio(line.ratio), line.peer or "–", _goal(line), line.met or "–", _ratio(line.again))
         table.add_row(line.row.name, line.title, line.row.unit, *cells, *rest)
+    _print(out, table)
+
+
+def _print(out: Console, table: Table) -> None:
     with out.capture() as captured:
         out.print(table)
     # Markdown needs no frame above and below, which this box would draw in blanks.
     out.print("\n".join(row.rstrip() for row in captured.get().splitlines() if row.strip()), soft_wrap=True)
 
 
-def as_json(machine: dict[str, Any], results: Sequence[Results], lines: Sequence[Line]) -> dict[str, Any]:
-    """Everything that was measured, round by round, and what the table says of it."""
-    return {
-        "format": 1,
-        "machine": machine,
-        "measurements": [dataclasses.asdict(result) for result in results],
-        "rows": [
-            {
-                "row": line.row.name,
-                "title": line.title,
-                "unit": line.row.unit,
-                "measurement": line.row.measurement.name,
-                "number": line.row.number,
-                "subject": line.subject,
-                "medians": {name: cell.median for name, cell in line.cells.items()},
-                "did less work": [name for name, cell in line.cells.items() if not cell.counts],
-                "peer": line.peer,
-                "ratio": line.ratio._asdict() if line.ratio else None,
-                "peer to itself": line.again._asdict() if line.again else None,
-                "goal": line.limit,
-                "met": line.met or None,
-            }
-            for line in lines
-        ],
-    }
-
-
-def write(path: Path, document: dict[str, Any]) -> None:
-    path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+def show_latencies(out: Console, results: Results) -> None:
+    """Print one measurement's percentiles, a line for each contender."""
+    out.print(f"µs of single calls: {LATENCIES[results.measurement]}")
+    table = Table(box=box.MARKDOWN)
+    table.add_column("", no_wrap=True)
+    for percent in SHOWN:
+        table.add_column(f"p{percent:g}", justify="right")
+    table.add_column("calls", justify="right")
+    for name, samples in results.samples.items():
+        if name not in results.failed and not name.endswith(AGAIN):
+            found = latency(samples)
+            table.add_row(name, *(number(found.at(percent)) for percent in SHOWN), f"{found.calls:,}")
+    _print(out, table)

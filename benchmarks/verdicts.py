@@ -38,12 +38,15 @@ class Line:
     met: str  # "yes", "no", with a "?" where chance could have said otherwise; "" without a goal or a result
 
 
-def _cell(row: Row, results: Results, name: str) -> Cell | None:
+def _cell(row: Row, results: Results, contender: Contender[Any]) -> Cell | None:
+    name = contender.name
+    if contender.limit and not any(row.number in numbers for numbers in results.rounds.get(name, ())):
+        return None  # a program that does the work, but cannot tell this number
     values = results.values(name, row.number)
     if not values:
         return None
     detail, counts = "", True
-    if row.detail is not None:
+    if row.detail is not None and row.detail[0] in results.rounds[name][0]:
         number, shown = row.detail
         detail = shown.format(statistics.median(results.values(name, number)))
     if "kept" in results.rounds[name][0]:
@@ -64,7 +67,7 @@ def _met(reached: Ratio, limit: float, again: Ratio | None) -> str:
 
 def line(row: Row, results: Results, subject: Contender[Any]) -> Line:
     """What the table says about ``subject`` in ``row``."""
-    found = {one.name: _cell(row, results, one.name) for one in row.measurement.contenders}
+    found = {one.name: _cell(row, results, one) for one in row.measurement.contenders}
     cells = {name: cell for name, cell in found.items() if cell is not None}
     peers = [one.name for one in row.against if one.name in cells and cells[one.name].counts]
     peer = min(peers, key=lambda name: cells[name].median, default=None)

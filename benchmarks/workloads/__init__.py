@@ -10,4 +10,8 @@ from collections.abc import Callable, Mapping
 
 Params = Mapping[str, float]
 Numbers = dict[str, float]
-Round = Callable[[], Numbers]
+# What a round returns: numbers, and where every call has been timed, the list of its times as SAMPLES, in nanoseconds.
+Answer = Mapping[str, float | list[int]]
+Round = Callable[[], Answer]
+
+SAMPLES = "samples ns"

@@ -7,7 +7,7 @@ from statistics import fmean, median
 from time import perf_counter_ns
 
 from async_contenders import Front
-from workloads import Numbers, Params, Round
+from workloads import SAMPLES, Answer, Params, Round
 from workloads.jobs import nothing
 
 WARM_UP = 20  # calls; see round_trip
@@ -24,11 +24,11 @@ def await_one(front: Front, params: Params) -> Round:
             await call(nothing)
             times.append(perf_counter_ns() - began)
 
-    def one_round() -> Numbers:
+    def one_round() -> Answer:
         times: list[int] = []
         front.run(partial(client, times))
         del times[:WARM_UP]
-        return {"call us": median(times) / 1e3, "call mean us": fmean(times) / 1e3}
+        return {"call us": median(times) / 1e3, "call mean us": fmean(times) / 1e3, SAMPLES: times}
 
     return one_round
 
@@ -48,7 +48,7 @@ def await_many(front: Front, params: Params) -> Round:
         await front.together([partial(client, calls)] * clients)
         times.append(perf_counter_ns() - began)
 
-    def one_round() -> Numbers:
+    def one_round() -> Answer:
         times: list[int] = []
         front.run(partial(main, times))
         return {"call us": times[0] / (clients * calls) / 1e3}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from time import perf_counter_ns
+from time import perf_counter_ns, process_time_ns
 
 from contenders import Start
 from workloads import Numbers, Params, Round
@@ -12,13 +12,19 @@ from workloads.jobs import Countdown, nothing
 def _burst(start: Start, jobs: int, note_threads: bool) -> Numbers:
     countdown = Countdown(jobs)
     deliver = countdown.deliver_and_note if note_threads else countdown.deliver
+    cpu = process_time_ns()
     began = perf_counter_ns()
     for _ in range(jobs):
         start(nothing, deliver)
     submitted = perf_counter_ns()
     countdown.wait()
     ended = perf_counter_ns()
-    numbers = {"job us": (ended - began) / jobs / 1e3, "submit us": (submitted - began) / jobs / 1e3}
+    cpu = process_time_ns() - cpu
+    numbers = {
+        "job us": (ended - began) / jobs / 1e3,
+        "submit us": (submitted - began) / jobs / 1e3,
+        "cpu us": cpu / jobs / 1e3,
+    }
     return numbers | {"threads": countdown.threads()} if note_threads else numbers
 
 

@@ -6,7 +6,7 @@ from statistics import fmean, median
 from time import perf_counter_ns
 
 from contenders import NewExecutor
-from workloads import Numbers, Params, Round
+from workloads import SAMPLES, Answer, Params, Round
 from workloads.jobs import nothing
 
 WARM_UP = 20  # calls; see round_trip
@@ -16,14 +16,14 @@ def one_at_a_time(new: NewExecutor, params: Params) -> Round:
     calls = int(params["calls"])
     submit = new(None).submit
 
-    def one_round() -> Numbers:
+    def one_round() -> Answer:
         times: list[int] = []
         for _ in range(WARM_UP + calls):
             began = perf_counter_ns()
             submit(nothing).result()
             times.append(perf_counter_ns() - began)
         del times[:WARM_UP]
-        return {"call us": median(times) / 1e3, "call mean us": fmean(times) / 1e3}
+        return {"call us": median(times) / 1e3, "call mean us": fmean(times) / 1e3, SAMPLES: times}
 
     return one_round
 
@@ -32,7 +32,7 @@ def many(new: NewExecutor, params: Params) -> Round:
     calls = int(params["calls"])
     submit = new(None).submit
 
-    def one_round() -> Numbers:
+    def one_round() -> Answer:
         submit(nothing).result()
         began = perf_counter_ns()
         futures = [submit(nothing) for _ in range(calls)]
@@ -52,7 +52,7 @@ def same(number: int) -> int:
 def short_lived(new: NewExecutor, params: Params) -> Round:
     executors, workers = int(params["executors"]), int(params["workers"])
 
-    def one_round() -> Numbers:
+    def one_round() -> Answer:
         times: list[int] = []
         for _ in range(executors):
             began = perf_counter_ns()
