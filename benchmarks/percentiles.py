@@ -9,7 +9,7 @@ SHOWN = (50.0, 90.0, 99.0, 99.9)
 
 # Those of the curve that is drawn: as many for the slowest tenth as for the nine before, and so on.
 CURVE = (
-    *(float(percent) for percent in range(1, 90)),
+    *(float(percent) for percent in range(2, 90, 2)),
     *(90 + tenth / 2 for tenth in range(18)),
     *(99 + hundredth / 20 for hundredth in range(18)),
     99.9,

@@ -8,6 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from numerals import number
 from percentiles import SHOWN, latency
 from rounds import AGAIN, Results
 from rows import LATENCIES
@@ -15,11 +16,6 @@ from spread import Ratio
 from verdicts import Cell, Line
 
 WIDTH = 500  # columns, where standard output is no terminal that has a width of its own
-
-
-def number(value: float) -> str:
-    """Three significant digits, never in powers of ten."""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _cell(cell: Cell | None) -> str:
