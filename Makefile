@@ -8,7 +8,7 @@ tag := $(shell $(PYTHON) -c 'import sys; print(sys.implementation.cache_tag + ge
 stamp := $(VENV)/.$(tag)
 sources := $(shell find src -not -path '*/__pycache__*' -not -path '*.egg-info*' -not -name '*.so') setup.py MANIFEST.in pyproject.toml
 
-.PHONY: help demo test storm mutants pythons wheels releases sanitize bench lint types news clean
+.PHONY: help demo test storm mutants pythons wheels releases sanitize bench benchmarked lint types news clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do printf 'make %-9s%s\n' "$$name" "$$what"; done
@@ -42,9 +42,19 @@ releases:  ## run the tests of Trio and AnyIO on their releases of the last two 
 sanitize:  ## run the C code under sanitizers and valgrind, with its assertions: a quarter of an hour
 	.ci/sanitize
 
-bench: $(stamp)-bench  ## compare it with its peers: some minutes
-	@$(bin)/python -m pip install -qq --only-binary :all: gevent || echo 'gevent does not install here, so it is left out.'
-	$(bin)/python benchmarks/run.py
+# DOCS: where the document and its results go. FREE: an interpreter without the GIL, to be measured too, in an environment
+# within the other one. BENCH: what matrix.py is told besides.  make bench DOCS=elsewhere FREE=python3.13t BENCH=--quick
+DOCS ?= docs
+free := $(VENV)/without-gil
+
+bench: benchmarked  ## compare it with its peers, and write docs/benchmarks.md: ten minutes for each combination
+	$(if $(FREE),@$(MAKE) --no-print-directory benchmarked PYTHON=$(FREE) VENV=$(free))
+	@status=0; set -x; \
+	$(bin)/python benchmarks/matrix.py --docs $(DOCS) $(if $(FREE),--without-gil $(free)/bin/python) $(BENCH) || status=$$?; \
+	$(bin)/python benchmarks/document.py --docs $(DOCS) && exit $$status
+
+benchmarked: $(stamp)-bench
+	@$(bin)/python -m pip install -qq --only-binary :all: gevent || echo 'gevent does not install with $(PYTHON), so it is left out there.'
 
 lint: $(stamp)-lint  ## check style, formatting and news fragments
 	$(bin)/ruff check
