@@ -48,6 +48,7 @@ DOCS ?= docs
 free := $(VENV)/without-gil
 
 bench: benchmarked  ## compare it with its peers, and write docs/benchmarks.md: ten minutes for each combination
+	@$(bin)/python -m pip install -qq --only-binary :all: matplotlib || echo 'matplotlib does not install here, so there will be no plots.'
 	$(if $(FREE),@$(MAKE) --no-print-directory benchmarked PYTHON=$(FREE) VENV=$(free))
 	@status=0; set -x; \
 	$(bin)/python benchmarks/matrix.py --docs $(DOCS) $(if $(FREE),--without-gil $(free)/bin/python) $(BENCH) || status=$$?; \
