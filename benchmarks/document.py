@@ -91,9 +91,11 @@ def _verdict(result: dict[str, Any]) -> Iterator[str]:
         met = sum(word.startswith("yes") for word in words)
         missed = [name for name, line in lines.items() if (line["met"] or "").startswith("no")]
         lost = [name for name, line in lines.items() if line["ratio"] and line["ratio"]["value"] > 1]
+        failed = [name for name, line in lines.items() if line["subject"] not in line["medians"]]
         text = (
             f"- **{mailbox}**: {met} of {len(words)} goals met. Not met: {', '.join(missed) or 'none'}. "
             f"Dearer than the cheapest peer: {', '.join(lost) or 'nothing'}."
+            + (f" Failed: {', '.join(failed)}." if failed else "")
         )
         yield textwrap.fill(text, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
     yield ""
@@ -183,7 +185,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--docs", type=Path, default=Path("docs"), metavar="FOLDER", help="as for matrix.py")
     docs: Path = parser.parse_args().docs
-    found = {one: load(file, one) for one in COMBINATIONS if (file := result_file(docs, one)).exists()}
+    try:
+        found = {one: load(file, one) for one in COMBINATIONS if (file := result_file(docs, one)).exists()}
+    except ValueError as error:
+        sys.exit(str(error))
     if not found:
         sys.exit(f"no results in {folder_of(docs)}: run benchmarks/matrix.py first")
     drawn: dict[Combination, Sequence[tuple[str, str]]] = dict.fromkeys(found, ())

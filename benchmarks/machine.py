@@ -6,6 +6,7 @@ import argparse
 import datetime
 import gc
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import resource
@@ -73,8 +74,11 @@ def _command(arguments: argparse.Namespace) -> str:
 
 
 def _versions(modules: Iterable[str]) -> dict[str, str]:
-    """Of the distributions that modules are named like, and of what the limits are made with."""
-    found = {name: _version(name) or "(not installed as a package)" for name in sorted({*modules}) if "." not in name}
+    """Of the distributions that modules are named like, if they are there, and of what the limits are made with."""
+    found = {}
+    for name in sorted({*modules}):
+        if "." not in name and importlib.util.find_spec(name) is not None:
+            found[name] = _version(name) or "(not installed as a package)"
     return found | limits.versions()
 
 

@@ -39,17 +39,10 @@ LIMIT = "#8a8a8a"
 PEERS = ("#2e8b57", "#b22222", "#7b4fa3", "#8b5a2b", "#c7509b", "#5f7f00", "#008b8b", "#444444")
 LIMIT_STYLES = (":", "--", "-.")
 TIMES = (
-    "round-trip",
-    "chain",
-    "burst",
-    "blocking",
-    "submit-result",
-    "submit-many",
-    "short-lived",
-    "await-1",
-    "await-16",
+    *("round-trip", "chain", "burst", "blocking"),
+    *("submit-result", "submit-many", "short-lived"),
+    *("await-1", "await-16", "await-256", "trio", "files"),
 )
-TIMES += ("await-256", "trio", "files")
 CPU = ("cpu-1k", "cpu-10k", "cpu-20k", "cpu-flat-out", "cpu-burst")
 HEIGHT_OF_LINE = 0.22  # inches
 
@@ -89,8 +82,8 @@ def _shorter(svg: str) -> str:
 
 
 def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Axes]]:
-    figure, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, layout="constrained")
-    figure.get_layout_engine().set(rect=(0, 0.6 / height, 1, 1 - 0.6 / height))  # room for the caption
+    figure, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False)
+    figure.set_layout_engine("constrained", rect=(0, 0.6 / height, 1, 1 - 0.6 / height))  # room for the caption
     return figure, list(axes.flat)
 
 
