@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from conftest import DEADLINE, call, until
 
-
 if TYPE_CHECKING:
     from conftest import Harness
 

@@ -27,7 +27,7 @@ from ._runner import Runner
 from ._threads import DAEMON, on_shutdown
 
 if TYPE_CHECKING:
-    from ._runner import Future
+    from ._future import Future
 
 POLL = 0.001
 """Seconds between two looks at whether callbacks have been called. Nobody can tell us, and it is for once a process."""

@@ -67,7 +67,7 @@ Callbacks
 A future is resolved, and its callbacks are called, while the runner still has its worker: so a callback can block
 without anybody's job waiting behind it. It may submit and wait, too: submitting from a callback gives its runner's
 number back, since the job has ended. In a pool of one, where all jobs belong to one thread, waiting for a future in
-that very thread serves the line meanwhile (`Future.result`).
+that very thread serves the line meanwhile (`help`).
 
 What strikes from outside
 =========================
@@ -94,13 +94,16 @@ from contextvars import Context
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ._runner import Future, Runner
+from ._future import new_future
+from ._runner import Runner
+from ._threads import GIL
 from ._worker import worker_idents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ._cache import ThreadCache
+    from ._future import Future
 
 BROKEN = "A thread initializer failed, the thread pool is not usable anymore"
 CLOSED = "cannot schedule new futures after shutdown"
@@ -171,7 +174,7 @@ class Pool:
     def submit(self, call: tuple[Any, ...]) -> Future[Any]:
         """Accept ``(context, fn, args, kwargs)``, or raise and have done nothing."""
         self.check()
-        future: Future[Any] = Future(self, call)
+        future = new_future(self, call)
         try:
             self.line.append(future)
             future.cached_accepted = not (self.closed or self.broken)
@@ -241,6 +244,8 @@ class Pool:
 
     def is_empty(self) -> bool:
         """Whether the line is; asked so that the line's lock is taken (race 1)."""
+        if GIL:
+            return not self.line
         try:
             self.line[0]
         except IndexError:
@@ -292,6 +297,12 @@ class Pool:
             self.ensure()
         except (RuntimeError, MemoryError):
             Runner(self).run_here()
+
+    def help(self, future: Future[Any]) -> None:
+        """Where nobody but the calling thread could ever run a future, run it."""
+        runner = self.running.get(get_ident())
+        if runner is not None and runner.number is not None and not future.done():
+            Runner(self).run_until(future, runner)
 
     def tell_waiting(self) -> None:
         """Have those who `wait` look again."""

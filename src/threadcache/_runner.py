@@ -1,65 +1,24 @@
-"""A future that waits in a pool's line, and the runner that serves it. The model is told in the header of `_pool`."""
+"""The runner that serves a pool's line. The model is told in the header of `_pool`."""
 
 from __future__ import annotations
 
-import concurrent.futures
 import threading
 from contextlib import suppress
 from functools import partial
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from outcome import Error
 
-from ._threads import name_thread
+from ._threads import GIL, name_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from outcome import Outcome
 
+    from ._future import Future
     from ._pool import Pool
-
-T = TypeVar("T")
-
-
-class Future(concurrent.futures.Future[T]):
-    """A future that waits in a pool's line together with what it is to run."""
-
-    def __init__(self, pool: Pool, call: tuple[Any, ...]) -> None:
-        super().__init__()
-        self.cached_pool = pool
-        self.cached_call: tuple[Any, ...] | None = call  # (context, fn, args, kwargs), until it begins or is cancelled
-        self.cached_accepted = False  # race 4
-
-    def cancel(self) -> bool:
-        """Cancel the future if it has not begun, and let go of what it was to run."""
-        cancelled = super().cancel()
-        if cancelled:
-            self.cached_call = None
-        return cancelled
-
-    def result(self, timeout: float | None = None) -> T:
-        """Wait for the result, or raise what the call has raised; see `concurrent.futures.Future.result`."""
-        try:
-            if timeout is None and self.cached_pool.lease:
-                self._help()
-            return super().result(timeout)
-        finally:
-            del self  # the exception's traceback refers to this frame, which must not lead back to the exception
-
-    def exception(self, timeout: float | None = None) -> BaseException | None:
-        """Wait for what the call has raised; see `concurrent.futures.Future.exception`."""
-        if timeout is None and self.cached_pool.lease:
-            self._help()
-        return super().exception(timeout)
-
-    def _help(self) -> None:
-        """Where nobody but the calling thread could ever run this future, run it."""
-        runner = self.cached_pool.running.get(get_ident())
-        if runner is not None and runner.number is not None and not self.done():
-            Runner(self.cached_pool).run_until(self, runner)
-        del self  # see `_run_future`
 
 
 class Runner:
@@ -145,10 +104,11 @@ class Runner:
         self.parked = self.resolving = False
         if self.stays:
             pool.parked.clear()
-        if future is not None and future.running():
-            future.set_exception(error)
-        elif future is not None and not future.done():
-            pool.line.appendleft(future)
+        if future is not None and not future.done():
+            if future.cached_call and not future.running():
+                pool.line.appendleft(future)
+            else:
+                future.cached_resolve(None, error)
         pool.running.pop(get_ident(), None)
         self.give_number_back()
         if not pool.is_empty():
@@ -165,8 +125,8 @@ class Runner:
             while not future.done() and self.line is self.pool.line and self._claim():
                 self._run_future()
         except BaseException as error:
-            if self.future is not None and self.future.running():
-                self.future.set_exception(error)
+            if self.future is not None and not self.future.cached_call and not self.future.done():
+                self.future.cached_resolve(None, error)
             raise
         finally:
             running[ident] = outer
@@ -208,6 +168,8 @@ class Runner:
         return False
 
     def _claim(self) -> bool:
+        if GIL and not self.line:
+            return False  # cheaper than to try; without the GIL the try is what orders it (race 1)
         self.claiming = True
         try:
             # No asynchronous exception can strike between the call and the assignment; see `Worker._claim`.
@@ -240,12 +202,12 @@ class Runner:
         assert future is not None
         if pool.closed and not future.cached_accepted:
             future.cancel()  # race 4
-        if not future.set_running_or_notify_cancel():
+        call = future.cached_begin()
+        if call is None:
             self.future = None
             return
-        assert future.cached_call is not None
-        (context, fn, args, kwargs), future.cached_call = future.cached_call, None
-        failure = None
+        context, fn, args, kwargs = call
+        result = failure = None
         self.fn = fn
         try:
             if context is None:
@@ -258,16 +220,13 @@ class Runner:
             failure = BaseException.with_traceback(error, error.__traceback__ and error.__traceback__.tb_next)
         # Let go before anybody hears of the result.
         self.fn = None
-        del context, fn, args, kwargs
+        del call, context, fn, args, kwargs
         if self.line is not pool.line:
             return  # race 7
         self.resolving = True
-        if failure is None:
-            future.set_result(result)
-        else:
-            future.set_exception(failure)
+        future.cached_resolve(result, failure)
         self.resolving = False
         self.future = None
         # An exception refers to the frames that its traceback names and these to their callers: to this one, where it
         # must not meet itself or its future.
-        del failure, future
+        del result, failure, future

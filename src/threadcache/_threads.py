@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 _COMM = "/proc/thread-self/comm"
 
 
+GIL = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
+"""Whether a look at a container is ordered with everything before and after it by itself."""
+
+
 def _main_thread_mask() -> Iterable[int] | None:
     """The signals that the main thread blocks now, or None where threads have no signal mask."""
     if not hasattr(signal, "pthread_sigmask"):

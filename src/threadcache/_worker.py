@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, Any
 from outcome import Error, Outcome, Value
 
 from . import _debug
-from ._threads import adopt_thread, forget_thread, name_thread, report, set_signal_mask, warn
+from ._threads import GIL, adopt_thread, forget_thread, name_thread, report, set_signal_mask, warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ._cache import Job, ThreadCache
 
-_GIL = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
-HOLD_BACK = () if _GIL else (0, 0.0001, 0.001, 0.005)
+HOLD_BACK = () if GIL else (0, 0.0001, 0.001, 0.005)
 """Seconds between looks at the line, at which a thread that has just been started lets others serve it.
 
 With fewer cores than threads that could run, one thread more is no help to those that serve a flood of small jobs, and

@@ -1,0 +1,247 @@
+"""The future that waits in a pool's line, and how it is resolved and waited for at little cost.
+
+`concurrent.futures.Future` makes a condition for each future, which is most of what a future costs, and takes its lock
+for every step. Few are ever looked at before they are done. So here a condition is made when somebody asks for it, and
+what happens to every future goes without: it begins, it ends, and its result is taken.
+
+``call``     a list of one, which is ``(context, fn, args, kwargs)``. Whoever pops it decides: the runner, and then it
+             begins, or whoever cancels.
+``unseen``   a list of one until somebody asks for the condition, or the future ends. Whoever pops it is the first.
+``latch``    the mailbox of the thread that waits in `result`, if there is one. It spins there before it waits on the
+             condition; whoever resolves the future puts into it if it sees it. Missing it costs the spin.
+
+Races
+=====
+
+1. *Somebody looks as the future ends.* L pops ``unseen`` before it looks at the state, under the condition's lock; the
+   resolver R pops it after it has set the state. If R finds it popped, L may have seen the old state and be about to
+   wait or to add a callback; so R takes the lock, as the standard library does, and notifies. If R was first, L finds
+   the new state. L may not have made the condition yet: `_condition` gives everybody the same one.
+2. *Cancelled as it begins*: one of the two pops the call. Who cancels, and is interrupted after that, leaves a future
+   which neither has begun nor is cancelled: the runner finds it in the line, without a call, and cancels it.
+
+This uses private names of `concurrent.futures`, which have not changed from Python 3.11 to 3.15; nothing else in this
+project does. Where they are not what they were, `Future` is used, which does the same with public ones.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+import types
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._mailbox import MailboxLike
+    from ._pool import Pool
+
+T = TypeVar("T")
+Call = tuple[Any, "Callable[..., Any]", tuple[Any, ...], dict[str, Any]]
+
+Base = concurrent.futures.Future
+
+
+class Future(Base[T]):
+    """A future that waits in a pool's line together with what it is to run."""
+
+    cached_accepted = False  # race 4 of the pool's
+    cached_latch: MailboxLike | None = None
+
+    def __init__(self, pool: Pool, call: Call) -> None:
+        super().__init__()
+        self.cached_pool = pool
+        self.cached_call = [call]  # until it begins or is cancelled
+
+    def cached_begin(self) -> Call | None:
+        """Begin, and return what is to be called; None if the future has been cancelled. Called by its runner."""
+        return self.cached_call.pop() if self.set_running_or_notify_cancel() else None
+
+    def cached_resolve(self, result: T | None, error: BaseException | None) -> None:
+        """Set the result or, if there is one, the error; then tell everybody. Called by its runner.
+
+        Raises:
+            concurrent.futures.InvalidStateError: Somebody else has.
+        """
+        if error is None:
+            self.set_result(result)  # type: ignore[arg-type]
+        else:
+            self.set_exception(error)
+        latch = self.cached_latch
+        if latch is not None:
+            latch.put()
+
+    def cancel(self) -> bool:
+        """Cancel the future if it has not begun, and let go of what it was to run."""
+        cancelled = super().cancel()
+        if cancelled:
+            self.cached_call.clear()
+        return cancelled
+
+    def result(self, timeout: float | None = None) -> T:
+        """Wait for the result, or raise what the call has raised; see `concurrent.futures.Future.result`."""
+        try:
+            self._await(timeout)
+            return super().result(timeout)
+        finally:
+            del self  # the exception's traceback refers to this frame, which must not lead back to the exception
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait for what the call has raised; see `concurrent.futures.Future.exception`."""
+        self._await(timeout)
+        return super().exception(timeout)
+
+    def _await(self, timeout: float | None) -> None:
+        """Run it, where nobody but the calling thread ever could; or spin for it, for a while."""
+        pool = self.cached_pool
+        if timeout is None:
+            if pool.lease:
+                pool.help(self)
+        elif timeout <= 0:
+            return
+        self.cached_latch = latch = pool.cache._new_latch()
+        if not self.done():
+            latch.get(True, 0)
+
+
+class _Made:
+    """An attribute that is made when it is first asked for."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, future: LazyFuture[Any] | None, owner: type) -> Any:
+        return self if future is None else future.__dict__.setdefault(self._name, self._make())
+
+
+class _Condition(_Made):
+    """The condition, which is only asked for by whoever means to look at the state."""
+
+    def __get__(self, future: LazyFuture[Any] | None, owner: type) -> Any:
+        if future is not None and future.cached_unseen:
+            future.cached_unseen.clear()  # race 1
+        return super().__get__(future, owner)
+
+
+class LazyFuture(Future[T]):
+    """The same, which makes its condition when it is needed."""
+
+    _condition = _Condition(threading.Condition)
+    _state = "PENDING"
+    _result: Any = None
+    _exception: Any = None
+    _waiters = _Made(list)
+    _done_callbacks = _Made(list)
+
+    def __init__(self, pool: Pool, call: Call) -> None:
+        self.cached_pool = pool
+        self.cached_call = [call]
+        self.cached_unseen = [True]
+
+    def cached_begin(self) -> Call | None:
+        """Begin, and return what is to be called; None if the future has been cancelled. Called by its runner."""
+        try:
+            call = self.cached_call.pop()
+        except IndexError:
+            with self._condition:
+                left = self._state == "PENDING"  # race 2
+                if left:
+                    self._end_as("CANCELLED")
+            if left:
+                self._invoke_callbacks()  # type: ignore[attr-defined]
+            Base.set_running_or_notify_cancel(self)
+            return None
+        self._state = "RUNNING"
+        return call
+
+    def set_running_or_notify_cancel(self) -> bool:
+        """See `concurrent.futures.Future.set_running_or_notify_cancel`."""
+        return self.cached_begin() is not None
+
+    def cached_resolve(self, result: T | None, error: BaseException | None) -> None:
+        """Set the result or, if there is one, the error; then tell everybody. Called by its runner.
+
+        Raises:
+            concurrent.futures.InvalidStateError: Somebody else has.
+        """
+        if self._state != "RUNNING":
+            raise concurrent.futures.InvalidStateError(f"{self._state}: {self!r}")
+        if error is None:
+            self._result = result
+        else:
+            self._exception = error
+        self._state = "FINISHED"
+        try:
+            self.cached_unseen.pop()
+        except IndexError:
+            with self._condition:
+                for waiter in self._waiters:
+                    (waiter.add_result if error is None else waiter.add_exception)(self)
+                self._condition.notify_all()
+            self._invoke_callbacks()  # type: ignore[attr-defined]
+        latch = self.cached_latch
+        if latch is not None:
+            latch.put()
+        del error  # see `result`
+
+    def _end_as(self, state: str) -> None:
+        self._state = state
+        self._condition.notify_all()
+
+    def cancel(self) -> bool:
+        """Cancel the future if it has not begun, and let go of what it was to run."""
+        with self._condition:
+            if self._state in {"CANCELLED", "CANCELLED_AND_NOTIFIED"}:
+                return True
+            try:
+                self.cached_call.pop()
+            except IndexError:
+                return False
+            self._end_as("CANCELLED")
+        self._invoke_callbacks()  # type: ignore[attr-defined]
+        return True
+
+    def done(self) -> bool:
+        """See `concurrent.futures.Future.done`."""
+        return self._state not in {"PENDING", "RUNNING"}
+
+    def result(self, timeout: float | None = None) -> T:
+        """Wait for the result, or raise what the call has raised; see `concurrent.futures.Future.result`."""
+        try:
+            if self._state != "FINISHED":
+                self._await(timeout)
+            if self._state == "FINISHED" and self._exception is None:
+                result: T = self._result
+                return result
+            return Base.result(self, timeout)
+        finally:
+            del self
+
+
+_ATTRIBUTES = {"_condition", "_state", "_result", "_exception", "_waiters", "_done_callbacks"}
+_METHODS = {"_invoke_callbacks", "_Future__get_result", "_Future__set_result", "_get_snapshot", "_self"}
+
+
+def has_known_shape(base: type) -> bool:
+    """Whether the standard library's future has no private names but those that `LazyFuture` knows of."""
+    fresh = vars(base())
+    used = {
+        name
+        for method in vars(base).values()
+        if isinstance(method, types.FunctionType)
+        for name in method.__code__.co_names
+        if name.startswith("_") and not name.endswith("__")
+    }
+    return (
+        set(fresh) == _ATTRIBUTES
+        and fresh["_state"] == "PENDING"
+        and isinstance(fresh["_condition"], threading.Condition)
+        and used <= _ATTRIBUTES | _METHODS | {"_STATE_TO_DESCRIPTION_MAP"}
+    )
+
+
+new_future: type[Future[Any]] = LazyFuture if has_known_shape(Base) else Future
