@@ -6,17 +6,21 @@ what happens to every future goes without: it begins, it ends, and its result is
 
 ``call``     a list of one, which is ``(context, fn, args, kwargs)``. Whoever pops it decides: the runner, and then it
              begins, or whoever cancels.
-``unseen``   a list of one until somebody asks for the condition, or the future ends. Whoever pops it is the first.
+``first``    a list to which everybody appends who asks for the condition: None, and whoever resolves the future: the
+             result and the error, if there is nothing in it yet. Its first item decides, and never changes. If that is
+             the outcome, the future is done: what other attributes say of it follows, and is written by whoever comes.
 ``latch``    the mailbox of the thread that waits in `result`, if there is one. It spins there before it waits on the
              condition; whoever resolves the future puts into it if it sees it. Missing it costs the spin.
 
 Races
 =====
 
-1. *Somebody looks as the future ends.* L pops ``unseen`` before it looks at the state, under the condition's lock; the
-   resolver R pops it after it has set the state. If R finds it popped, L may have seen the old state and be about to
-   wait or to add a callback; so R takes the lock, as the standard library does, and notifies. If R was first, L finds
-   the new state. L may not have made the condition yet: `_condition` gives everybody the same one.
+1. *Somebody looks as the future ends.* L appends to ``first`` before it looks at the state, under the condition's lock;
+   so does the resolver R before it writes the state. If L was first, R takes the lock and notifies, as the standard
+   library does: for L may be about to wait or to add a callback, and what has the lock, such as `wait`, looks at the
+   state more than once and must not see it change in between. If R was first, L writes the state itself, for R may
+   not have got that far, and then finds it. L may not have made the condition yet: `_condition` gives everybody the
+   same one.
 2. *Cancelled as it begins*: one of the two pops the call. Who cancels, and is interrupted after that, leaves a future
    which neither has begun nor is cancelled: the runner finds it in the line, without a call, and cancels it.
 
@@ -27,12 +31,13 @@ project does. Where they are not what they were, `Future` is used, which does th
 from __future__ import annotations
 
 import concurrent.futures
+import operator
 import threading
 import types
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ._mailbox import MailboxLike
     from ._pool import Pool
@@ -56,7 +61,10 @@ class Future(Base[T]):
 
     def cached_begin(self) -> Call | None:
         """Begin, and return what is to be called; None if the future has been cancelled. Called by its runner."""
-        return self.cached_call.pop() if self.set_running_or_notify_cancel() else None
+        if self.set_running_or_notify_cancel():
+            return self.cached_call.pop()
+        self.cached_call.clear()  # who has cancelled it may have been interrupted
+        return None
 
     def cached_resolve(self, result: T | None, error: BaseException | None) -> None:
         """Set the result or, if there is one, the error; then tell everybody. Called by its runner.
@@ -94,12 +102,11 @@ class Future(Base[T]):
 
     def _await(self, timeout: float | None) -> None:
         """Run it, where nobody but the calling thread ever could; or spin for it, for a while."""
-        pool = self.cached_pool
-        if timeout is None:
-            if pool.lease:
-                pool.help(self)
-        elif timeout <= 0:
+        if self.done() or (timeout is not None and timeout <= 0):
             return
+        pool = self.cached_pool
+        if timeout is None and pool.lease:
+            pool.help(self)
         self.cached_latch = latch = pool.cache._new_latch()
         if not self.done():
             latch.get(True, 0)
@@ -122,8 +129,10 @@ class _Condition(_Made):
     """The condition, which is only asked for by whoever means to look at the state."""
 
     def __get__(self, future: LazyFuture[Any] | None, owner: type) -> Any:
-        if future is not None and future.cached_unseen:
-            future.cached_unseen.clear()  # race 1
+        if future is not None:
+            future.cached_first.append(None)
+            if future.cached_first[0] is not None:  # race 1
+                future._settle()
         return super().__get__(future, owner)
 
 
@@ -140,10 +149,14 @@ class LazyFuture(Future[T]):
     def __init__(self, pool: Pool, call: Call) -> None:
         self.cached_pool = pool
         self.cached_call = [call]
-        self.cached_unseen = [True]
+        self.cached_first: list[tuple[Any, BaseException | None] | None] = []
 
     def cached_begin(self) -> Call | None:
-        """Begin, and return what is to be called; None if the future has been cancelled. Called by its runner."""
+        """Begin, and return what is to be called; None if the future has been cancelled. Called by its runner.
+
+        Raises:
+            RuntimeError: It has a result already.
+        """
         try:
             call = self.cached_call.pop()
         except IndexError:
@@ -153,10 +166,12 @@ class LazyFuture(Future[T]):
                     self._end_as("CANCELLED")
             if left:
                 self._invoke_callbacks()  # type: ignore[attr-defined]
-            Base.set_running_or_notify_cancel(self)
-            return None
-        self._state = "RUNNING"
-        return call
+        else:
+            if self._state == "PENDING":
+                self._state = "RUNNING"
+                return call
+        Base.set_running_or_notify_cancel(self)
+        return None
 
     def set_running_or_notify_cancel(self) -> bool:
         """See `concurrent.futures.Future.set_running_or_notify_cancel`."""
@@ -168,35 +183,53 @@ class LazyFuture(Future[T]):
         Raises:
             concurrent.futures.InvalidStateError: Somebody else has.
         """
-        if self._state != "RUNNING":
-            raise concurrent.futures.InvalidStateError(f"{self._state}: {self!r}")
-        if error is None:
-            self._result = result
+        first = self.cached_first
+        if not first:
+            first.append((result, error))
+        outcome = first[0]
+        if outcome is not None:
+            self._result, self._exception = outcome  # as in `_settle`
+            self._state = "FINISHED"
         else:
-            self._exception = error
-        self._state = "FINISHED"
-        try:
-            self.cached_unseen.pop()
-        except IndexError:
-            with self._condition:
-                for waiter in self._waiters:
-                    (waiter.add_result if error is None else waiter.add_exception)(self)
-                self._condition.notify_all()
+            with self._condition:  # race 1
+                if self.done():
+                    raise concurrent.futures.InvalidStateError(f"{self._state}: {self!r}")
+                self._result, self._exception = result, error
+                self._end_as("FINISHED", "add_result" if error is None else "add_exception")
             self._invoke_callbacks()  # type: ignore[attr-defined]
         latch = self.cached_latch
         if latch is not None:
             latch.put()
-        del error  # see `result`
+        del error, outcome  # see `result`
 
-    def _end_as(self, state: str) -> None:
+    def _settle(self) -> None:
+        """Write down the outcome that was the first. Whoever comes does, and they all write the same."""
+        self._result, self._exception = self.cached_first[0]  # type: ignore[misc]
+        self._state = "FINISHED"
+
+    def _end_as(self, state: str, tell: str = "") -> None:
+        """Set the last state and wake those who wait for it. Called with the lock."""
+        # Nothing strikes between the step of the loop in `_wake` and the call.
+        tells = map(operator.attrgetter(tell), self._waiters if tell else ())
         self._state = state
+        try:
+            self._wake(tells)
+        except BaseException:  # struck from outside; but nobody else will
+            self._wake(tells)
+            raise
+
+    def _wake(self, tells: Iterator[Callable[[LazyFuture[Any]], object]]) -> None:
         self._condition.notify_all()
+        for tell in tells:
+            tell(self)
 
     def cancel(self) -> bool:
         """Cancel the future if it has not begun, and let go of what it was to run."""
+        if self._state in {"RUNNING", "FINISHED"}:
+            return False  # without a look: whoever takes a result cancels afterwards, as `map` does
         with self._condition:
-            if self._state in {"CANCELLED", "CANCELLED_AND_NOTIFIED"}:
-                return True
+            if self._state != "PENDING":
+                return self._state in {"CANCELLED", "CANCELLED_AND_NOTIFIED"}
             try:
                 self.cached_call.pop()
             except IndexError:
@@ -223,12 +256,13 @@ class LazyFuture(Future[T]):
 
 
 _ATTRIBUTES = {"_condition", "_state", "_result", "_exception", "_waiters", "_done_callbacks"}
-_METHODS = {"_invoke_callbacks", "_Future__get_result", "_Future__set_result", "_get_snapshot", "_self"}
+_USED = _ATTRIBUTES | {"_invoke_callbacks", "_STATE_TO_DESCRIPTION_MAP"}
+_KNOWN = _USED | {"_Future__get_result", "_get_snapshot"}
 
 
 def has_known_shape(base: type) -> bool:
-    """Whether the standard library's future has no private names but those that `LazyFuture` knows of."""
-    fresh = vars(base())
+    """Whether the standard library's future has the private names that `LazyFuture` knows of, and no others."""
+    fresh = getattr(base(), "__dict__", {})
     used = {
         name
         for method in vars(base).values()
@@ -240,7 +274,7 @@ def has_known_shape(base: type) -> bool:
         set(fresh) == _ATTRIBUTES
         and fresh["_state"] == "PENDING"
         and isinstance(fresh["_condition"], threading.Condition)
-        and used <= _ATTRIBUTES | _METHODS | {"_STATE_TO_DESCRIPTION_MAP"}
+        and _USED <= used <= _KNOWN
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import InvalidStateError
 from contextlib import suppress
 from functools import partial
 from threading import get_ident
@@ -96,25 +97,29 @@ class Runner:
 
         So has, in effect, whoever resolves a future that is ours to resolve.
         """
-        pool, future = self.pool, self.future
+        pool = self.pool
         self.begun.append(True)
         if self.line is not pool.line:
             return  # race 7
-        self.future = self.fn = None
+        self._leave_future(error)
         self.parked = self.resolving = False
         if self.stays:
             pool.parked.clear()
-        if future is not None and not future.done():
-            if future.cached_call and not future.running():
-                pool.line.appendleft(future)
-            else:
-                future.cached_resolve(None, error)
         pool.running.pop(get_ident(), None)
         self.give_number_back()
         if not pool.is_empty():
             with suppress(RuntimeError, MemoryError):
                 pool.ensure()
         pool.tell_waiting()
+
+    def _leave_future(self, error: BaseException) -> None:
+        future, self.future, self.fn = self.future, None, None
+        if future is not None and not future.done():
+            if future.cached_call and not future.running():
+                self.line.appendleft(future)
+            else:
+                with suppress(InvalidStateError):  # somebody has just cancelled it
+                    future.cached_resolve(None, error)
 
     def run_until(self, future: Future[Any], outer: Runner) -> None:
         """Serve the line inside of another runner, until a future is done or there is nothing more to serve."""
@@ -125,8 +130,7 @@ class Runner:
             while not future.done() and self.line is self.pool.line and self._claim():
                 self._run_future()
         except BaseException as error:
-            if self.future is not None and not self.future.cached_call and not self.future.done():
-                self.future.cached_resolve(None, error)
+            self._leave_future(error)
             raise
         finally:
             running[ident] = outer
