@@ -139,6 +139,9 @@ class Pool:
     exiting: ClassVar[deque[Future[Any]] | None] = None
     """Of all pools, what the interpreter's exit has still to wait for; None before that."""
 
+    new_future: type[Future[Any]] = new_future
+    """What makes futures. A seam for tests."""
+
     def __init__(
         self,
         limit: float,
@@ -174,7 +177,7 @@ class Pool:
     def submit(self, call: tuple[Any, ...]) -> Future[Any]:
         """Accept ``(context, fn, args, kwargs)``, or raise and have done nothing."""
         self.check()
-        future = new_future(self, call)
+        future = self.new_future(self, call)
         try:
             self.line.append(future)
             future.cached_accepted = not (self.closed or self.broken)
