@@ -44,6 +44,7 @@ class Task:
         self.may_time_out = False
         self.timed_out = False
         self.ended = False
+        self.deciding = False  # what others wait for is looked at, and none of that is a step
 
     def runnable(self) -> bool:
         return not self.ended and (self.ready is None or self.ready())
@@ -88,6 +89,9 @@ class Run:
     def mailbox(self, spin: float = 0, shared: bool = False) -> VirtualMailbox:
         return VirtualMailbox(self)
 
+    def condition(self) -> VirtualCondition:
+        return VirtualCondition(self)
+
     # The schedule
 
     def _bootstrap(self, task: Task, target: Callable[[], object]) -> None:
@@ -106,6 +110,8 @@ class Run:
             self._pass_on(task)
 
     def _hand_over(self, task: Task) -> None:
+        if task.deciding:
+            return
         if self.failure is not None:
             raise Abandon
         following = self._pass_on(task)
@@ -116,7 +122,9 @@ class Run:
 
     def _pass_on(self, task: Task) -> Task | None:
         """Decide who goes on, and let it."""
+        task.deciding = True
         following = None if self.failure else self._decide(task)
+        task.deciding = False
         if following is None:  # the run is over, or has failed: everybody may end
             for other in self.tasks:
                 if other is not task and other.turn.locked():
@@ -170,6 +178,49 @@ class VirtualMailbox:
 
     def is_empty(self) -> bool:
         return not self.full
+
+
+class VirtualCondition:
+    """As much of `threading.Condition` as a future needs."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.owner: int | None = None
+        self.depth = 0
+        self.notified: list[list[bool]] = []
+
+    def acquire(self) -> None:
+        me = threading.get_ident()
+        if self.owner != me:
+            if hasattr(self.run.local, "task"):
+                self.run.wait(lambda: self.owner is None)
+            assert self.owner is None
+            self.owner = me
+        self.depth += 1
+
+    def release(self) -> None:
+        assert self.owner == threading.get_ident()
+        self.depth -= 1
+        if self.depth == 0:
+            self.owner = None
+
+    __enter__ = acquire
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def wait(self, timeout: float | None = None) -> None:
+        notified: list[bool] = []
+        self.notified.append(notified)
+        depth, self.depth, self.owner = self.depth, 0, None
+        self.run.wait(lambda: bool(notified), may_time_out=timeout is not None)
+        self.run.wait(lambda: self.owner is None)
+        self.depth, self.owner = depth, threading.get_ident()
+
+    def notify_all(self) -> None:
+        assert self.owner == threading.get_ident()
+        for notified in self.notified:
+            notified.append(True)
 
 
 Scenario = "Callable[[Run], Callable[[], object]]"

@@ -7,6 +7,7 @@ PyPy tells of lines only; there, lines stand for opcodes.
 from __future__ import annotations
 
 import dis
+import gc
 import sys
 import threading
 import types
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import threadcache._cache
+import threadcache._future
 import threadcache._pool
 import threadcache._runner
 import threadcache._threads
@@ -22,13 +24,15 @@ import threadcache._worker
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-MODEL = (threadcache._cache, threadcache._worker, threadcache._pool, threadcache._runner)
+MODEL = (threadcache._cache, threadcache._worker, threadcache._pool, threadcache._runner, threadcache._future)
 """Where the explorer looks. Not in `_threads`: it takes a lock of the interpreter's, which the explorer can't see."""
 OPCODES = not hasattr(sys, "pypy_version_info")
 
 _local = threading.local()
 _lock = threading.Lock()
 _users = 0
+_injections = 0
+_collecting = True
 
 
 def _codes(thing: Any, filename: str) -> Iterator[types.CodeType]:
@@ -118,6 +122,24 @@ def _monitoring(opcodes: bool) -> Iterator[None]:
                 monitoring.free_tool_id(4)
 
 
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    """Have the collector find nothing: it would run a finalizer in whatever thread, and that be struck as the call."""
+    global _collecting, _injections
+    with _lock:
+        if _injections == 0:
+            _collecting = gc.isenabled()
+            gc.disable()
+        _injections += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _injections -= 1
+            if _injections == 0 and _collecting:
+                gc.enable()
+
+
 class Injection:
     """``injection(action, fn)`` runs ``fn()`` and, before its n-th opcode in the core, ``action()``.
 
@@ -161,7 +183,7 @@ class Injection:
                 action()
 
         try:
-            with steps(step, opcodes=True):
+            with _no_collector(), steps(step, opcodes=True):
                 fn()
         except BaseException as error:
             raised.append(error)

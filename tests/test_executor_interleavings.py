@@ -12,6 +12,7 @@ from explorer import Deadlock, Run, explore
 from test_interleavings import FULL, everywhere
 
 from threadcache import default_cache
+from threadcache._future import LazyFuture, _Condition
 from threadcache._pool import Pool
 from threadcache._runner import Runner
 
@@ -34,6 +35,15 @@ class VirtualCache:
         self.run.spawn(fn)
 
 
+def virtual_future(run: Run) -> type[LazyFuture[Any]]:
+    """Futures with locks that the explorer sees."""
+
+    class VirtualFuture(LazyFuture[Any]):
+        _condition = _Condition(run.condition)
+
+    return VirtualFuture
+
+
 class Stage:
     """A pool on virtual threads, and a record of what its jobs did."""
 
@@ -41,6 +51,7 @@ class Stage:
         self.run = run
         self.limit = limit
         self.pool = Pool(limit, "", initializer, math.inf, VirtualCache(run, threads))  # type: ignore[arg-type]
+        self.pool.new_future = virtual_future(run)
         self.began: list[str] = []
         self.idents: set[int] = set()
         self.busy = 0

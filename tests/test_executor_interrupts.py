@@ -14,6 +14,7 @@ import pytest
 from conftest import DEADLINE, until
 from steps import OPCODES, Injection, at_each_opcode, codes
 
+import threadcache._future
 import threadcache._pool
 import threadcache._runner
 from threadcache import CachedThreadPoolExecutor
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from threadcache import ThreadCache
 
 LIMITS = [1, 2, 8, math.inf]
-POOL = codes(threadcache._pool, threadcache._runner)
+POOL = codes(threadcache._pool, threadcache._runner, threadcache._future)
 
 
 def refuse(target: Any, args: tuple[()]) -> None:
@@ -129,15 +130,6 @@ def test_submitting_in_signal_handlers_and_waiting_there(cache: ThreadCache, wor
     assert [handled.get() for _ in range(101)] == [8] * 101
 
 
-@pytest.fixture
-def no_finalizers() -> Iterator[None]:
-    """Have no executor of another test finalized where an interrupt is to strike."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
-
-
 def finish(executor: CachedThreadPoolExecutor) -> None:
     """Shut it down, and fail instead of hanging."""
     thread = threading.Thread(target=executor.shutdown, daemon=True)
@@ -146,7 +138,6 @@ def finish(executor: CachedThreadPoolExecutor) -> None:
     assert not thread.is_alive(), "shutdown hangs"
 
 
-@pytest.mark.usefixtures("no_finalizers")
 @pytest.mark.parametrize("warm", [False, True])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_submitting_and_waiting_at_every_opcode_of_submit(cache: ThreadCache, workers: int, warm: bool) -> None:
@@ -167,7 +158,6 @@ def test_submitting_and_waiting_at_every_opcode_of_submit(cache: ThreadCache, wo
     assert len(executors) > 10
 
 
-@pytest.mark.usefixtures("no_finalizers")
 @pytest.mark.parametrize("warm", [False, True])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_interrupted_at_every_opcode_of_submit(cache: ThreadCache, workers: int, warm: bool) -> None:
@@ -192,7 +182,6 @@ def test_interrupted_at_every_opcode_of_submit(cache: ThreadCache, workers: int,
     assert ran
 
 
-@pytest.mark.usefixtures("no_finalizers")
 @pytest.mark.parametrize("wait", [False, True])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_shut_down_at_every_opcode_of_submit(cache: ThreadCache, workers: int, wait: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import sys
 import threading
@@ -14,24 +13,15 @@ from conftest import DEADLINE, until
 from outcome import Error
 from steps import OPCODES, Injection, at_each_opcode, codes
 
+import threadcache._future
 import threadcache._pool
 import threadcache._runner
 from threadcache import CachedThreadPoolExecutor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from conftest import Harness
 
-CODES = codes(threadcache._pool, threadcache._runner)
-
-
-@pytest.fixture(autouse=True)
-def _no_collection() -> Iterator[None]:
-    """An executor's finalizer is not to be run, and struck, in the midst of something else."""
-    gc.disable()
-    yield
-    gc.enable()
+CODES = codes(threadcache._pool, threadcache._runner, threadcache._future)
 
 
 def interrupt() -> None:
