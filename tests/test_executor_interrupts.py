@@ -21,8 +21,6 @@ from threadcache import CachedThreadPoolExecutor
 from threadcache._threads import start_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from conftest import Harness
 
     from threadcache import ThreadCache
