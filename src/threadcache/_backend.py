@@ -44,7 +44,7 @@ if MAILBOX == "pure":
 MOST_SPIN = 1_000_000
 """Microseconds. Nobody wants a second, and there it ends."""
 
-_spin = os.environ.get("THREADCACHE_SPIN", "25")
+_spin = os.environ.get("THREADCACHE_SPIN", "35")
 try:
     SPIN = float(_spin)
 except ValueError:

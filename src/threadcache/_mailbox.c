@@ -13,6 +13,9 @@
                to PARKED before it parks, and PARKED to EMPTY when it gives up. All are atomic read-modify-writes. The
                putter's is a release and the owner's an acquire, so that what was done before the put is seen after the
                get; a plain store would also lose a token that is put at the very moment of parking or giving up.
+   `spins`     of each mailbox: whether its owner spins. Written by the owner, before it gives up the GIL and after it has
+               it again. Who finds it set may rely on what the owner does after its spin; so all are acquiring and
+               releasing read-modify-writes, and what the reader did before is seen by the owner then.
    `lock`      of each mailbox, a lock of the interpreter's (which parks as everything else in it does); locked whenever
                nobody is in between. It is made by the owner, before the word says PARKED for the first time; the
                putter that finds PARKED unlocks it, once, and whoever has been PARKED and finds FULL locks it, once.
@@ -52,11 +55,15 @@
 #define PARKED 2
 
 /* Waits without a spin after the tenth miss in a row. At that rate spinning takes a thousandth of what it can gain. */
-#define MOST_SKIPPED 1023
+#define MOST_SKIPPED 255
+
+/* How much longer such a spin is. If both sides of a hand-off park, the other side takes 20 to 50 us to wake up; a spin
+   that does not outlast that would never find out that both could spin. */
+#define PROBE 3
 
 /* Nanoseconds that a spinner with a token waits for the GIL at the most. A putter that goes on to wait, in a lock, a
    future or an event loop's selector, is there in 1 to 10 us; one that goes on computing keeps it for 5 ms. */
-#define GIL_PATIENCE 20000
+#define GIL_PATIENCE 50000
 
 /* The same where the GIL cannot be looked at. */
 #define GUESS 3000
@@ -70,11 +77,12 @@
 typedef struct {
     atomic_uint skip;   /* waits that are still to do without */
     atomic_uint missed; /* what it was set to by the last miss */
+    atomic_uint trusts; /* whether the last spin was a late hit */
 } Backoff;
 
 typedef struct {
     atomic_uintptr_t spinner;
-    Backoff backoff[2]; /* of workers, of others */
+    Backoff backoffs[2]; /* of workers, of others */
     const atomic_int *gil;
     int single_core;
 } State;
@@ -82,6 +90,7 @@ typedef struct {
 typedef struct {
     PyObject_HEAD
     atomic_int word;
+    atomic_int spins;
     int shared;   /* which backoff; constant */
     int64_t spin; /* nanoseconds; constant */
     PyThread_type_lock lock;
@@ -128,6 +137,54 @@ await_gil(State *state)
 #endif
 }
 
+static unsigned
+get(atomic_uint *number)
+{
+    return atomic_load_explicit(number, memory_order_relaxed);
+}
+
+static void
+set(atomic_uint *number, unsigned value)
+{
+    atomic_store_explicit(number, value, memory_order_relaxed);
+}
+
+/* Whether this wait may spin. */
+static int
+may_spin(Mailbox *self)
+{
+    Backoff *backoff = &self->state->backoffs[self->shared];
+    unsigned skip = get(&backoff->skip);
+    if (self->spin == 0) {
+        return 0;
+    }
+    if (skip != 0) {
+        set(&backoff->skip, skip - 1);
+    }
+    return skip == 0;
+}
+
+static void
+learn(Mailbox *self, int hit, int late)
+{
+    Backoff *backoffs = self->state->backoffs;
+    for (int shared = 0; hit && shared < 2; shared++) {
+        set(&backoffs[shared].skip, 0);
+        set(&backoffs[shared].trusts, late);
+        if (!late) {
+            set(&backoffs[shared].missed, 0);
+        }
+    }
+    if (!hit) {
+        Backoff *backoff = &backoffs[self->shared];
+        unsigned missed = get(&backoff->missed) * 2 + 1;
+        missed = missed < MOST_SKIPPED ? missed : MOST_SKIPPED;
+        set(&backoff->missed, missed);
+        set(&backoff->skip, missed);
+        set(&backoff->trusts, 0);
+    }
+}
+
 /* Without the GIL: look for the token, for a while. Return whether it is there. */
 static int
 spin(Mailbox *self)
@@ -142,50 +199,25 @@ spin(Mailbox *self)
         }
         return 0;
     }
-    int full = 0;
-    int64_t end = now() + self->spin;
+    Backoff *backoff = &state->backoffs[self->shared];
+    int probes = get(&backoff->missed) != 0 && !get(&backoff->trusts), full = 0;
+    int64_t time = now(), late = time + self->spin, end = probes ? late + PROBE * self->spin : late;
     atomic_store_explicit(&state->spinner, (uintptr_t)self, memory_order_relaxed);
     do {
         for (int look = 0; look < LOOKS && !(full = is_full(self)); look++) {
             pause_core();
         }
         /* The token first: who took our place may have done so after putting it. */
-    } while (!full && atomic_load_explicit(&state->spinner, memory_order_relaxed) == (uintptr_t)self && now() < end);
+    } while (!full && atomic_load_explicit(&state->spinner, memory_order_relaxed) == (uintptr_t)self &&
+             (time = now()) < end);
+    learn(self, full, time > late);
     if (full) {
         await_gil(state);
     }
     return full;
 }
 
-/* Whether this wait may spin. */
-static int
-may_spin(Mailbox *self)
-{
-    Backoff *backoff = &self->state->backoff[self->shared];
-    unsigned skip = atomic_load_explicit(&backoff->skip, memory_order_relaxed);
-    if (self->spin == 0) {
-        return 0;
-    }
-    if (skip != 0) {
-        atomic_store_explicit(&backoff->skip, skip - 1, memory_order_relaxed);
-    }
-    return skip == 0;
-}
-
-static void
-learn(Mailbox *self, int hit)
-{
-    Backoff *backoff = &self->state->backoff[self->shared];
-    unsigned missed = 0;
-    if (!hit) {
-        missed = atomic_load_explicit(&backoff->missed, memory_order_relaxed) * 2 + 1;
-        missed = missed < MOST_SKIPPED ? missed : MOST_SKIPPED;
-    }
-    atomic_store_explicit(&backoff->missed, missed, memory_order_relaxed);
-    atomic_store_explicit(&backoff->skip, missed, memory_order_relaxed);
-}
-
-/* Park until there is a token (1), the time is up (0), or a signal has come (-1). Without the GIL. */
+/* Park until there is a token to be taken (1), the time is up (0), or a signal has come (-1). Without the GIL. */
 static int
 park(Mailbox *self, PY_TIMEOUT_T microseconds)
 {
@@ -193,7 +225,7 @@ park(Mailbox *self, PY_TIMEOUT_T microseconds)
     if (!atomic_compare_exchange_strong_explicit(&self->word, &word, PARKED, memory_order_acq_rel,
                                                  memory_order_relaxed)) {
         assert(word == FULL);
-        return take(self);
+        return 1;
     }
     PyLockStatus got = PyThread_acquire_lock_timed(self->lock, microseconds, 1);
     if (got != PY_LOCK_ACQUIRED) {
@@ -205,9 +237,8 @@ park(Mailbox *self, PY_TIMEOUT_T microseconds)
         /* A putter has been faster, and unlocks the lock, or has already. It has the GIL and does not lose it here. */
         PyThread_acquire_lock(self->lock, WAIT_LOCK);
     }
-    int taken = take(self);
-    assert(taken);
-    return taken;
+    assert(is_full(self));
+    return 1;
 }
 
 PyDoc_STRVAR(put_doc, "Make the mailbox full and wake its owner. Never blocks, and may be called from any thread.\n\n"
@@ -298,14 +329,14 @@ mailbox_get(Mailbox *self, PyObject *const *args, Py_ssize_t count)
     }
     int64_t start = wait > 0 ? now() : 0;
     if (spins) {
-        int result;
+        int hit;
+        atomic_exchange_explicit(&self->spins, 1, memory_order_acq_rel);
         Py_BEGIN_ALLOW_THREADS
-        int hit = spin(self);
-        learn(self, hit);
-        result = hit ? take(self) : 0;
+        hit = spin(self);
         Py_END_ALLOW_THREADS
-        if (result || wait == 0) {
-            return PyBool_FromLong(result);
+        atomic_exchange_explicit(&self->spins, 0, memory_order_acq_rel);
+        if (hit || wait == 0) {
+            return PyBool_FromLong(hit && take(self));
         }
         /* Only a thread that is parked already is woken by a signal, so one that came meanwhile would have to wait for
            the token. Taking the GIL to see it costs nothing that counts: misses are rare. */
@@ -320,7 +351,7 @@ mailbox_get(Mailbox *self, PyObject *const *args, Py_ssize_t count)
         result = park(self, wait < 0 ? -1 : left <= 0 ? 0 : (left + 999) / 1000);
         Py_END_ALLOW_THREADS
         if (result >= 0) {
-            return PyBool_FromLong(result);
+            return PyBool_FromLong(result && take(self));
         }
         /* A signal has come. If its handler raises, the token stays where it is. */
         if (PyErr_CheckSignals() < 0) {
@@ -335,6 +366,14 @@ static PyObject *
 mailbox_is_empty(Mailbox *self, PyObject *Py_UNUSED(unused))
 {
     return PyBool_FromLong(!is_full(self));
+}
+
+PyDoc_STRVAR(is_spinning_doc, "Whether the owner looks for the token at this moment, without being parked.");
+
+static PyObject *
+mailbox_is_spinning(Mailbox *self, PyObject *Py_UNUSED(unused))
+{
+    return PyBool_FromLong(atomic_fetch_or_explicit(&self->spins, 0, memory_order_acq_rel));
 }
 
 static PyObject *
@@ -353,6 +392,7 @@ mailbox_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     Mailbox *self = (Mailbox *)PyType_GenericAlloc(type, 0);
     if (self != NULL) {
         atomic_init(&self->word, EMPTY);
+        atomic_init(&self->spins, 0);
         self->shared = shared;
         self->spin = (int64_t)(spin * 1000);
         self->state = PyType_GetModuleState(type);
@@ -376,6 +416,7 @@ static PyMethodDef mailbox_methods[] = {
     {"put", (PyCFunction)mailbox_put, METH_NOARGS, put_doc},
     {"get", (PyCFunction)(void (*)(void))mailbox_get, METH_FASTCALL, get_doc},
     {"is_empty", (PyCFunction)mailbox_is_empty, METH_NOARGS, is_empty_doc},
+    {"is_spinning", (PyCFunction)mailbox_is_spinning, METH_NOARGS, is_spinning_doc},
     {NULL, NULL, 0, NULL},
 };
 
