@@ -164,7 +164,7 @@ class VirtualMailbox:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.full = False
+        self.full = self.spinning = False
 
     def put(self) -> None:
         assert not self.full, "two puts met"
@@ -172,12 +172,17 @@ class VirtualMailbox:
 
     def get(self, wait: bool, timeout: float) -> bool:
         if not self.full and wait:
+            self.spinning = timeout == 0
             self.run.wait(lambda: self.full, may_time_out=timeout != -1)
+            self.spinning = False
         full, self.full = self.full, False
         return full
 
     def is_empty(self) -> bool:
         return not self.full
+
+    def is_spinning(self) -> bool:
+        return self.spinning
 
 
 class VirtualCondition:

@@ -41,6 +41,8 @@ def test_uvloop_is_among_the_loops() -> None:
 def test_one_call_rings_once_and_hops_once(run: Loops) -> None:
     """The loop hands the result to the future, and the future wakes the task: there is nothing in between."""
 
+    run.look = False
+
     async def main() -> None:
         loop: Any = asyncio.get_running_loop()
         for extra, limiter in (0, None), (1, asyncio.Semaphore(1)):  # the token is given back in a callback of its own
@@ -59,6 +61,8 @@ def test_one_call_rings_once_and_hops_once(run: Loops) -> None:
 
 @pytest.mark.parametrize("abandon", [False, True])
 def test_the_loop_is_rung_once_for_all_results_that_are_there(run: Loops, abandon: bool) -> None:
+    run.look = False
+
     async def main() -> None:
         loop: Any = asyncio.get_running_loop()
         for _ in range(2):
@@ -76,6 +80,8 @@ def test_the_loop_is_rung_once_for_all_results_that_are_there(run: Loops, abando
 
 def test_results_that_come_one_by_one_ring_one_by_one(run: Loops) -> None:
     """The bell is there again after each answer."""
+
+    run.look = False
 
     async def main() -> None:
         loop: Any = asyncio.get_running_loop()
@@ -196,6 +202,7 @@ def test_a_loop_that_closes_is_no_error_in_the_worker_and_loses_no_other_job(
     run: Loops, moment: str, abandon: bool
 ) -> None:
     """The fixture looks whether anybody has reported anything; the loop goes when its last job is done."""
+    run.look = False
     loop, other = run.new(), run.new()
     early = [Gate(lambda: 5) for _ in range(3 if moment != "before the ring" else 0)]
     late = [Gate(boom) for _ in range(3 if moment != "between ring and answer" else 0)]
@@ -307,6 +314,7 @@ def test_the_tokens_of_a_loop_that_closed_before_it_answered_are_given_back(run:
     """Also those of jobs that end after that, and find the bell rung. At the latest, when the loop is collected."""
     limiter = asyncio.Semaphore(3)
     early, late = Gate(), Gate()
+    run.look = False
     loop = run.new()
 
     async def begin() -> list[Any]:
@@ -334,6 +342,7 @@ def test_jobs_of_a_closed_loop_that_hold_one_token_together(run: Loops) -> None:
     """A job and a call from inside it outlive the loop, in two workers; the token comes back with the last of them."""
     limiter = Capacity(1)
     outer, inner = Gate(), Gate()
+    run.look = False
     loop = run.new()
 
     async def begin() -> Any:

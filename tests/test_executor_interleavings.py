@@ -120,6 +120,21 @@ def limit_reached(run: Run) -> Any:
     return lambda: stage.check("a", "b", "c", "d")
 
 
+def standing_by(run: Run) -> Any:
+    """Who has submitted jobs that wait for each other spins for the first, and runners leave the next one to it."""
+    stage = Stage(run, 3)
+
+    def main() -> None:
+        first = stage.submit("a", lambda: run.wait(lambda: "b" in stage.began))
+        stage.submit("b", lambda: run.wait(lambda: "c" in stage.began))
+        stage.submit("c")
+        first._await(None)
+
+    run.spawn(main)
+    run.spawn(lambda: stage.submit("d")._await(None))
+    return lambda: stage.check("a", "b", "c", "d")
+
+
 def nested(run: Run) -> Any:
     """Jobs that submit and wait, without a limit."""
     stage = Stage(run, math.inf)
@@ -234,7 +249,17 @@ def broken(run: Run) -> Any:
 
 
 SCENARIOS = [
-    *(submitters, limit_reached, nested, from_callbacks, leased, leased_and_nested, closing, closing_twice),
+    *(
+        submitters,
+        limit_reached,
+        standing_by,
+        nested,
+        from_callbacks,
+        leased,
+        leased_and_nested,
+        closing,
+        closing_twice,
+    ),
     *(cancelling, starved, broken),
 ]
 

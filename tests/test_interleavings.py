@@ -99,6 +99,22 @@ def waiting_jobs(run: Run) -> Any:
     return lambda: stage.check("a", "b", "c", "d")
 
 
+def standing_by(run: Run) -> Any:
+    """The submitter of jobs that wait for each other spins meanwhile, and workers leave the next one to it."""
+    stage = Stage(run)
+    latch = run.mailbox()
+
+    def main() -> None:
+        stage.submit("a", lambda: run.wait(lambda: stage.did("fn", "b")), latch.put)
+        stage.submit("b", lambda: run.wait(lambda: stage.did("fn", "c")))
+        stage.submit("c", lambda: run.wait(lambda: stage.did("fn", "d")))
+        stage.cache._stand_by(latch)
+
+    run.spawn(main)
+    run.spawn(lambda: [stage.submit("d"), stage.cache._stand_by(run.mailbox())])
+    return lambda: stage.check("a", "b", "c", "d")
+
+
 def from_deliver(run: Run) -> Any:
     """Jobs submitted by `deliver`, while another thread submits too."""
     stage = Stage(run)
@@ -167,7 +183,7 @@ def starved(run: Run) -> Any:
     return check
 
 
-SCENARIOS = [submitters, retiring, waiting_jobs, from_deliver, blocking_deliver, trimmed, crowded, starved]
+SCENARIOS = [submitters, retiring, waiting_jobs, standing_by, from_deliver, blocking_deliver, trimmed, crowded, starved]
 
 
 @pytest.mark.storm

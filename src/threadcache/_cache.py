@@ -141,7 +141,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from . import _debug
 from ._backend import MOST_SPIN, SPIN, Mailbox
 from ._stats import JobInfo, Stats, Tally
-from ._threads import DAEMON, on_shutdown, start_thread, wait_for_end
+from ._threads import DAEMON, on_shutdown, start_thread, wait_for_end, warn
 from ._worker import Worker
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ class ThreadCache:
         on_worker_exit: The same, in a worker that leaves; not in workers that the interpreter's exit cuts off.
         warn_at: Issue one `RuntimeWarning` when this many threads live. Nothing but a warning: the cache has no limit.
         spin: Microseconds that the warmest idle worker looks for its next job before it parks; so does who waits for a
-            front end's result. 0: never. None: what ``THREADCACHE_SPIN`` says, or 25. Only the native mailbox spins,
+            front end's result. 0: never. None: what ``THREADCACHE_SPIN`` says, or 35. Only the native mailbox spins,
             and not on a single core, nor where it rarely finds anything.
 
     Raises:
@@ -237,6 +237,7 @@ class ThreadCache:
         self._ending: deque[int] = deque(maxlen=1000)
         self._tallies: list[Tally] = []
         self._spare_tallies: deque[Tally] = deque()
+        self._standby = self._new_latch()
         self._waking = Worker(self)  # never started, and not on its way
         self._waking.mailbox.get(False, -1)
         self._spare_tallies.append(self._waking.tally)
@@ -322,12 +323,28 @@ class ThreadCache:
                     return  # somebody has claimed it: so there was a worker after all
             raise
 
-    def _ensure_wake(self) -> Exception | None:
-        """What a worker does that leaves jobs in the line."""
+    def _wake_next(self) -> None:
+        """What a worker does that leaves jobs in the line, and who has stood by."""
+        if self._standby.is_spinning():
+            return
+        refusal = None
         waking = self._waking
         if waking.mailbox.is_empty() or waking.delivering:
-            return self._wake(by_worker=True)
-        return None
+            refusal = self._wake(by_worker=True)
+        if refusal is not None and self._idle:  # who has listed itself since may have seen an empty line before
+            refusal = self._wake(by_worker=True)
+        if refusal is not None:
+            # The jobs in the line have been accepted, and nobody is left to be told: race 5.
+            warn(f"{self!r} got no thread ({refusal}): {len(self._line)} jobs wait for a worker to become free")
+
+    def _stand_by(self, latch: MailboxLike) -> bool:
+        """Spin for what a job puts into ``latch``, as one of those who follow the rule."""
+        self._standby = latch
+        try:
+            return latch.get(True, 0)
+        finally:
+            if self._line:
+                self._wake_next()
 
     def _wake(self, by_worker: bool) -> Exception | None:
         """Wake the worker that became idle last, or start one. Return why there was no thread to be had, if so."""

@@ -109,7 +109,7 @@ class Future(Base[T]):
             pool.help(self)
         self.cached_latch = latch = pool.cache._new_latch()
         if not self.done():
-            latch.get(True, 0)
+            pool.stand_by(latch)
 
 
 class _Made:

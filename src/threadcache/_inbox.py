@@ -1,34 +1,48 @@
-"""Where an event loop's results wait, and how the loop is woken for them.
+"""Where an event loop's results wait, and how the loop gets to know of them.
 
 A worker puts what it has to deliver into the loop's *inbox*, and rings its *bell* if nobody has. A ring is one call of
-``call_soon_threadsafe``, the only way into a loop from another thread, and it costs a system call; so one ring serves
-all results that are there by the time the loop answers.
+``call_soon_threadsafe``, the only way into a loop from another thread. It costs a system call, and wakes the loop if
+it sleeps, which takes longer than many jobs do; so one ring serves all results that are there by the time the loop
+looks, and where the mailbox spins the loop saves most rings by *looking* itself: as long as calls are in flight, with
+everything else that it has to do, and, when there is nothing else, by spinning for a moment before it sleeps.
 
-``results``  a deque of (future, token, outcome), first in, first out. Workers append, the loop alone takes out.
-``bell``     a dict with one entry while nobody has rung, empty from the ring until the loop answers. Who takes the
-             entry out is the one who rings.
+``results``   a deque of (future, token, outcome), first in, first out. Workers append, the loop alone takes out.
+``bell``      a dict with one entry while nobody has seen to it that the loop will look. Who takes the entry out rings,
+              or is the loop itself and looks. The loop puts it back.
+``watching``  a list with one entry while the loop spins, the ``put`` of the latch that it spins on. Who takes it out
+              and calls it, in one, has told the loop, and need not ring.
+``in_flight`` how many results are to come. The loop's own; after an interrupt it may be wrong, which costs a spin.
+``ready``     the callbacks that the loop is to call next, to see whether there is anything else to do. This is
+              `asyncio.BaseEventLoop`'s, and private; a loop without it, like uvloop's, does not spin.
 
-Every operation on either is one call of a C function, which takes the container's own lock where there is no GIL; the
-order of two operations on the same container is therefore an order of everything before and after them.
+Every operation on the first three is one call of a C function, which takes the container's own lock where there is no
+GIL; the order of two operations on the same container is therefore an order of everything before and after them.
 
 Races
 =====
 
-1. *A result comes as the loop answers.* The loop puts the bell's entry back (1), and then takes results out until
+1. *A result comes as the loop stops looking.* The loop puts the bell's entry back (1), and then takes results out until
    there are none (2). Worker W appends its result (3), and then tries to take the entry (4). If W finds it, W rings.
    If not, (4) came before some later (1), so the (2) after that finds the result. Were (2) before (1), a result that
    comes between them would be taken for announced, and never looked at.
 
-2. *The loop is closed.* The ring may find the loop closed, and asking before would not help: it may be closed between
-   the question and the ring. So W rings, and if that fails asks whether the loop was closed. Or the loop is closed
-   after the ring, and then it drops what it was to call. Either way the ring ends unanswered: nobody will answer any
-   more, so whoever drops it, and has the bell's entry still, throws the results away and gives back the limiters'
-   tokens, before it puts the entry back.
+2. *A result comes as the loop begins to spin, or stops.* The loop, which has the bell's entry, begins to watch (1),
+   looks whether there are results (2), spins, ceases to watch (3), and goes on as in race 1. W, between (3) and (4)
+   of race 1, tries to take the watching entry. If that was before (1), then (2) finds the result. If W finds the
+   entry, the loop fails to take it back at (3): there is a result, and the latch has got a put or will get one. Nobody
+   waits for that: the next spin uses another latch. If it was after (3), race 1 says the rest.
 
-3. *KeyboardInterrupt in the loop's thread* strikes in the middle of (2). A result is taken out only after its future
-   has it, so it is set twice at worst, which does nothing; and the loop is asked to come back for the rest. Between
-   (1), which is done in C, and (2), the ring ends unanswered too: it is rung again when the exception is dropped.
-   Before that, in the exception's handler, say, the next result rings, and cancelling a call has the loop look.
+3. *The loop is closed.* The ring may find the loop closed, and asking before would not help: it may be closed between
+   the question and the ring. So W rings, and if that fails asks whether the loop was closed. Or the loop is closed
+   before it looks, and then it drops what it was to call. Either way nobody will look any more, so whoever drops the
+   look, and has the bell's entry still, throws the results away and gives back the limiters' tokens, before it puts
+   the entry back.
+
+4. *KeyboardInterrupt in the loop's thread* strikes while it looks. A result is taken out only after its future has it,
+   so it is set twice at worst, which does nothing; and the loop is asked to come back for the rest. The bell's entry is
+   put back before a look begins, to be taken out by it, and when it is interrupted; so the next result rings, even if
+   the look was struck before its first step. And the look counts as dropped: it is rung for again when the exception is let
+   go. Before that, in the exception's handler, say, cancelling a call has the loop look.
 """
 
 from __future__ import annotations
@@ -40,7 +54,13 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from . import default_cache
+from ._backend import MAILBOX
+from ._threads import GIL
+
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from outcome import Outcome
 
     from ._tokens import Token
@@ -58,19 +78,25 @@ class UncancellableFuture(asyncio.Future[Any]):
     def cancel(self, msg: object = None) -> bool:
         """Do nothing. The task that waits remembers to be cancelled when it is told so (`asyncio.Task.cancel`)."""
         loop = self.get_loop()
-        loop.call_soon(Inbox.of(loop).answer, loop)  # race 3
+        loop.call_soon(Inbox.of(loop).answer, loop)  # race 4
         return False
 
 
 class Inbox:
     """The inbox of one event loop."""
 
-    __slots__ = ("_results", "bell", "restore")
+    __slots__ = ("_latch", "_ready", "_results", "_tell", "_watching", "bell", "in_flight", "restore")
 
-    def __init__(self) -> None:
+    def __init__(self, ready: deque[Any] | None = None) -> None:
         self._results: deque[tuple[asyncio.Future[Any], Token | None, Outcome[Any]]] = deque()
         self.bell = {0: True}
         self.restore = partial(self.bell.setdefault, 0, True)  # put its entry back, and return True
+        self.in_flight = 0
+        self._ready = ready
+        self._watching: list[Callable[[], object]] = []
+        # `next(tell)` takes the entry out and calls it, or raises IndexError.
+        self._tell: Iterator[object] = map(operator.call, iter(self._watching.pop, None))
+        self._latch = default_cache._new_latch()
 
     @classmethod
     def of(cls, loop: asyncio.AbstractEventLoop) -> Inbox:
@@ -78,18 +104,65 @@ class Inbox:
         try:
             inbox: Inbox = getattr(loop, _ATTRIBUTE)
         except AttributeError:
-            inbox = cls()
+            ready = getattr(loop, "_ready", None)
+            inbox = cls(ready if isinstance(ready, deque) and MAILBOX == "native" and default_cache._spin else None)
             setattr(loop, _ATTRIBUTE, inbox)
         return inbox
 
     def put(self, future: asyncio.Future[Any], token: Token | None, outcome: Outcome[Any]) -> None:
         """Have ``future``, of this inbox's loop, get ``outcome`` as its result. Called in a worker."""
         self._results.append((future, token, outcome))
+        if self._watching or not GIL:  # without the GIL the attempt is what orders it (race 2)
+            try:
+                next(self._tell)
+                return
+            except IndexError:
+                pass
         if self.bell.pop(0, False):
-            _Ring(self, future.get_loop()).ring()
+            _Look(self, future.get_loop()).ring()
+
+    def expect(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have the loop look for one more result. Called by the loop, before it submits a call."""
+        self.in_flight += 1
+        if self._ready is not None:
+            try:
+                if self.bell.pop(0, False):
+                    _Look(self, loop).come(loop.call_soon)
+            except BaseException:
+                self.restore()
+                raise
+
+    def look(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Hand out the results, and wait a moment for one if the loop has nothing else to do.
+
+        Called by the loop, which has the bell's entry. Return whether it is to look again before it sleeps.
+        """
+        self.answer(loop)
+        if self._ready is None or self.in_flight <= 0:
+            return False
+        if not self._ready:
+            if not self._spin():
+                return False
+            self.answer(loop)
+        return True
+
+    def _spin(self) -> bool:
+        """Wait a moment for a result, and return whether there is one."""
+        hit = False
+        try:
+            self._watching.append(self._latch.put)
+            hit = not self._results and default_cache._stand_by(self._latch)
+        finally:
+            if not hit:
+                try:
+                    self._watching.pop()
+                except IndexError:
+                    self._latch = default_cache._new_latch()  # race 2
+                    hit = True
+        return hit or bool(self._results)
 
     def answer(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Hand out all results. Called by the loop, which has put the bell's entry back."""
+        """Hand out all results. Called by the loop."""
         results = self._results
         try:
             while results:
@@ -99,9 +172,16 @@ class Inbox:
                 if not future.done():
                     future.set_result(outcome)
                 results.popleft()
+                self.in_flight -= 1
         except BaseException:
-            loop.call_soon(self.answer, loop)  # race 3
+            loop.call_soon(self.answer, loop)  # race 4
             raise
+
+    def close(self) -> None:
+        """Have nobody look any more."""
+        self._watching.clear()
+        self._latch = default_cache._new_latch()  # for who has been told to put into the other one
+        self.restore()
 
     def forget(self) -> None:
         """Drop all results, of a loop that has been closed. Called by who has the bell's entry, so by one at a time."""
@@ -116,8 +196,8 @@ class Inbox:
             mine = bool(self._results) and self.bell.pop(0, False)
 
 
-class _Ring:
-    """A ring, which is answered or dropped."""
+class _Look:
+    """The loop's next look at its inbox, by who has the bell's entry. It is answered or dropped."""
 
     __slots__ = ("_answered", "_first", "_inbox", "_loop")
 
@@ -127,10 +207,14 @@ class _Ring:
         self._first = first  # a loop that is garbage, and was never closed, would drop the next one too, for ever
         self._answered = False
 
+    def come(self, call_soon: Callable[..., object]) -> None:
+        """Be called soon. The bell's entry is put back in the same call, in C: race 4."""
+        call_soon(all, map(operator.call, (self._inbox.restore, self)))
+
     def ring(self) -> None:
+        """Be called soon, though this is another thread."""
         try:
-            # `all` calls both, for the one returns True and the other None: races 1 and 3.
-            self._loop.call_soon_threadsafe(all, map(operator.call, (self._inbox.restore, self)))  # type: ignore[arg-type]
+            self.come(self._loop.call_soon_threadsafe)
         except BaseException as error:
             self._answered = True
             if isinstance(error, RuntimeError) and self._loop.is_closed():
@@ -140,13 +224,23 @@ class _Ring:
                 raise
 
     def __call__(self) -> None:
-        self._inbox.answer(self._loop)
-        self._answered = True
+        inbox, loop = self._inbox, self._loop
+        try:
+            # If the bell has been rung again since it was put back, there will be another look.
+            if inbox.bell.pop(0, False) and inbox.look(loop):
+                self.come(loop.call_soon)
+            else:
+                inbox.restore()
+                inbox.answer(loop)  # race 1
+                self._answered = True
+        except BaseException:
+            inbox.close()  # race 4
+            raise
 
     def __del__(self) -> None:
         if not self._answered:
             if self._loop.is_closed():
-                self._inbox.bell.pop(0, False)  # it is back if the answer was interrupted
+                self._inbox.bell.pop(0, False)  # it is back if the look was interrupted
                 self._inbox.forget()
             elif self._first:
-                _Ring(self._inbox, self._loop, first=False).ring()
+                _Look(self._inbox, self._loop, first=False).ring()

@@ -35,6 +35,9 @@ class MailboxLike(Protocol):
     is_empty: Callable[[], bool]
     """Whether there is no token inside at this moment."""
 
+    is_spinning: Callable[[], bool]
+    """Whether the owner looks for the token at this moment, without being parked."""
+
 
 class Mailbox:
     """The portable mailbox: a `threading.Lock`, which parks in the kernel and does not spin. Starts empty.
@@ -44,11 +47,12 @@ class Mailbox:
         shared: What it learns from that: with those of workers (False), or with all others (True).
     """
 
-    __slots__ = ("get", "is_empty", "put")
+    __slots__ = ("get", "is_empty", "is_spinning", "put")
 
     put: Callable[[], object]
     get: Callable[[bool, float], bool]
     is_empty: Callable[[], bool]
+    is_spinning: Callable[[], bool]
 
     def __init__(self, spin: float = 0, shared: bool = False) -> None:
         lock = Lock()
@@ -56,3 +60,4 @@ class Mailbox:
         self.put = lock.release
         self.get = lock.acquire
         self.is_empty = lock.locked
+        self.is_spinning = bool  # False

@@ -104,6 +104,7 @@ if TYPE_CHECKING:
 
     from ._cache import ThreadCache
     from ._future import Future
+    from ._mailbox import MailboxLike
 
 BROKEN = "A thread initializer failed, the thread pool is not usable anymore"
 CLOSED = "cannot schedule new futures after shutdown"
@@ -169,6 +170,7 @@ class Pool:
         # `next(unpark)` takes the mailbox out and puts into it, or raises IndexError.
         self.unpark: Iterator[object] = map(operator.call, iter(self.parked.pop, None))
         self.coming = [True]  # nobody is on the way
+        self.standby = self.cache._new_latch()
         self.initialized = threading.local()  # `context`, as the initializer has left it in a thread
         # The same of those that wait until a closed pool is done.
         self.waiting: list[Callable[[], object]] = []
@@ -234,6 +236,20 @@ class Pool:
         self.cache.start_thread_soon(runner.run, runner.deliver, name)
         # Only now: nobody must count on a start that may fail, or that they have interrupted.
         self.coming = runner.begun
+
+    def send_for_next(self) -> None:
+        """What a runner does that leaves futures in the line, and who has stood by."""
+        if self.line and self.numbers and not self.standby.is_spinning():
+            with suppress(RuntimeError, MemoryError):  # race 6
+                self.ensure()
+
+    def stand_by(self, latch: MailboxLike) -> None:
+        """Spin for what a runner puts into ``latch``, as one of those who follow the rule."""
+        self.standby = latch
+        try:
+            latch.get(True, 0)
+        finally:
+            self.send_for_next()
 
     def unparked(self) -> bool:
         """Wake the runner that has parked, and return whether there was one."""

@@ -147,9 +147,8 @@ class Runner:
         while self._claim() or (self.stays and self._park()):
             if self.future is None:
                 continue
-            if pool.line and pool.numbers:
-                with suppress(RuntimeError, MemoryError):  # race 6
-                    pool.ensure()
+            if pool.line:
+                pool.send_for_next()
             self._run_future()
             if self.line is not pool.line:
                 return  # race 7

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+import types
 from contextvars import Context
 from functools import partial
 from itertools import chain, islice, repeat, starmap
@@ -34,6 +35,30 @@ jobs block, it costs a yield. CPython's GIL has the same effect by itself: 3 us 
 
 worker_idents: dict[int, bool] = {}
 """Python's numbers of the threads of all caches. A thread adds and removes itself; a stale one does no harm."""
+
+
+def _value_maker() -> Callable[[Any], Value[Any]]:
+    """What makes a `Value` without the price of a constructor that is written in Python, if it knows all its parts."""
+    parts = {
+        name: part
+        for kind in Value.__mro__
+        for name, part in vars(kind).items()
+        if isinstance(part, types.MemberDescriptorType)
+    }
+    if parts.keys() != {"value", "_unwrapped"}:
+        return Value
+    new, set_value, set_unwrapped = object.__new__, parts["value"].__set__, parts["_unwrapped"].__set__
+
+    def make(value: Any) -> Value[Any]:
+        made: Value[Any] = new(Value)
+        set_value(made, value)
+        set_unwrapped(made, False)
+        return made
+
+    return make
+
+
+new_value = _value_maker()
 
 
 class Worker:
@@ -192,17 +217,8 @@ class Worker:
         except IndexError:
             return False
         if self.line:
-            self._wake_next()
+            self.cache._wake_next()
         return True
-
-    def _wake_next(self) -> None:
-        cache = self.cache
-        refusal = cache._ensure_wake()
-        if refusal is not None and cache._idle:  # who has listed itself since may have seen an empty line before
-            refusal = cache._wake(by_worker=True)
-        if refusal is not None:
-            # The jobs in the line have been accepted, and nobody is left to be told: race 5.
-            warn(f"{cache!r} got no thread ({refusal}): {len(self.line)} jobs wait for a worker to become free")
 
     def _run_job(self) -> bool:
         """Run the claimed job: ``fn``, then list ourselves, then ``deliver``. Raises nothing.
@@ -233,7 +249,7 @@ class Worker:
                 name_thread(self.thread, name)
             self.running = fn, name, cache._clock()
             # This is `outcome.capture(fn)` without the price of a call with any arguments.
-            result = Value(_debug.watch(fn) if cache._debug else fn())
+            result = new_value(_debug.watch(fn) if cache._debug else fn())
         except BaseException as error:
             self.job = None
             failure, traceback = error, error.__traceback__
@@ -288,7 +304,7 @@ class Worker:
         self.mailbox = self.cache._new_mailbox()  # for if we had been claimed; the rest is as in race 4
         self.delivering = self.retiring = False
         if self.job is not None and self.line:
-            self._wake_next()  # it may be that we were about to
+            self.cache._wake_next()  # it may be that we were about to
 
     def _clean_up(self) -> None:
         if self.cache._on_worker_exit is not None and self.line is self.cache._line:
@@ -308,7 +324,7 @@ class Worker:
             job, self.job = self.job, None
             self.line.appendleft(job)
         if self.line:
-            self._wake_next()
+            self.cache._wake_next()
         forget_thread()
         worker_idents.pop(self.ident, None)
         if not self.gone:

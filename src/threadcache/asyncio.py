@@ -65,6 +65,7 @@ async def run_sync(
     if not callable(fn):
         raise TypeError(f"fn must be callable, not {type(fn).__name__}")
     loop = asyncio.get_running_loop()
+    inbox = Inbox.of(loop)
     token = None if limiter is None else await take(limiter, loop)
     try:
         context = copy_context()
@@ -72,16 +73,16 @@ async def run_sync(
             context.run(holding, token)
         future: asyncio.Future[Outcome[T]]
         future = loop.create_future() if abandon_on_cancel else UncancellableFuture(loop=loop)
-        default_cache.start_thread_soon(
-            partial(context.run, fn, *args), partial(Inbox.of(loop).put, future, token), thread_name
-        )
+        inbox.expect(loop)
+        default_cache.start_thread_soon(partial(context.run, fn, *args), partial(inbox.put, future, token), thread_name)
     except BaseException:
+        inbox.in_flight -= 1
         if token is not None:
             token.release()
         raise
     outcome = await future
     # An error's traceback has this frame, which must not lead back to the error (G7).
-    del fn, args, limiter, token, context, future
+    del fn, args, limiter, token, context, future, inbox
     try:
         return outcome.unwrap()
     finally:
