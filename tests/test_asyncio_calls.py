@@ -42,7 +42,7 @@ class Loops:
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self.look = True
-        """Whether they may look for results themselves. If not, they are rung for every result that they have no ring for."""
+        """Whether they may look for results themselves. If not, they must be rung for."""
         self.reports: list[dict[str, Any]] = []
 
     def new(self) -> Any:

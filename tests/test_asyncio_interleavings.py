@@ -233,7 +233,7 @@ def test_races_1_to_3_under_every_schedule(scenario: Any) -> None:
 
 
 def test_race_1_a_result_comes_as_the_loop_stops_looking() -> None:
-    """The loop has looked and found nothing more, and the worker does not find the bell yet; so the loop looks again."""
+    """The loop has found nothing more, and the worker does not find the bell yet; so the loop looks again."""
     inbox = Inbox()
     rings: list[Any] = []
 

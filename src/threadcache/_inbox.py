@@ -41,8 +41,8 @@ Races
 4. *KeyboardInterrupt in the loop's thread* strikes while it looks. A result is taken out only after its future has it,
    so it is set twice at worst, which does nothing; and the loop is asked to come back for the rest. The bell's entry is
    put back before a look begins, to be taken out by it, and when it is interrupted; so the next result rings, even if
-   the look was struck before its first step. And the look counts as dropped: it is rung for again when the exception is let
-   go. Before that, in the exception's handler, say, cancelling a call has the loop look.
+   the look was struck before its first step. And the look counts as dropped: it is rung for again when the exception
+   is let go. Before that, in the exception's handler, say, cancelling a call has the loop look.
 """
 
 from __future__ import annotations
@@ -209,7 +209,7 @@ class _Look:
 
     def come(self, call_soon: Callable[..., object]) -> None:
         """Be called soon. The bell's entry is put back in the same call, in C: race 4."""
-        call_soon(all, map(operator.call, (self._inbox.restore, self)))
+        call_soon(all, map(operator.call, (self._inbox.restore, self)))  # type: ignore[arg-type]
 
     def ring(self) -> None:
         """Be called soon, though this is another thread."""
