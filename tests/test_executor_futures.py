@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 OURS = codes(threadcache._future)
 KINDS = {"lazy": LazyFuture, "fallback": Future}
-POOL: Any = SimpleNamespace(lease=False, cache=default_cache)
+POOL: Any = SimpleNamespace(lease=False, cache=default_cache, stand_by=lambda latch: latch.get(True, 0))
 CALL: Any = (None, int, (), {})
 
 
@@ -296,7 +296,7 @@ def end_at(target: int, look: Callable[[Any, Any], Any]) -> Any:
 
 def make(run: Run, kind: Any) -> Any:
     """A future whose lock the explorer sees, in no line."""
-    pool: Any = SimpleNamespace(lease=False, cache=SimpleNamespace(_new_latch=run.mailbox))
+    pool: Any = SimpleNamespace(lease=False, cache=SimpleNamespace(_new_latch=run.mailbox), stand_by=POOL.stand_by)
     if kind is LazyFuture:
 
         class Virtual(LazyFuture[Any]):

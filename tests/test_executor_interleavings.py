@@ -27,6 +27,7 @@ class VirtualCache:
         self.run = run
         self.threads = threads
         self._new_mailbox = self._new_latch = run.mailbox
+        self._spins = True
 
     def start_thread_soon(self, fn: Any, deliver: Any, name: Any) -> None:
         if self.threads == 0:

@@ -42,6 +42,8 @@ the claimant puts into the mailbox that it found there.
 
 *mailbox*: see `_mailbox`. What it hands over is no job but the word "get up and look at the line".
 
+*_standby*: the latch of who was the last to begin to spin for a job's result.
+
 *_waking*: the worker that was last told so. Nothing depends on it being right or recent: it says whom to ask.
 
 The states of a worker
@@ -72,10 +74,16 @@ The rule
     Whoever appends a job, or leaves one in the line, makes sure *afterwards* that somebody is on the way, and wakes
     or starts one worker otherwise.
 
-That is `_ensure_wake`. A submitter does it after appending; a worker that has claimed a job while there are more
-does it before it begins to run its own. So of a thousand jobs submitted at a stroke the first wakes a worker and
+A submitter does it after appending; a worker that has claimed a job while there are more does it before it begins to
+run its own. So of a thousand jobs submitted at a stroke the first wakes a worker and
 999 get by without a system call, and yet none of them waits for another to end: a worker that blocks in its job has
 woken its successor.
+
+A worker need not if somebody *stands by*: a thread that waits for a result, spins for it without the GIL, and makes
+sure of the same when it has stopped (`_stand_by`). It is awake already, and mostly there is nothing left to be done by
+then. If the worker's job blocks instead, its successor comes later by the rest of the spin. That a latch is being spun
+on is said by the mailbox itself, from before its owner gives up the GIL until it has it again, so nothing that ends
+the spin leaves behind a promise that nobody keeps.
 
 Why that is enough. Let S append job J and then find W on its way. W takes its token and then pops. If W's pop came
 before S's append, then so did its taking of the token, and S would have found the mailbox empty. So it comes after,
@@ -139,7 +147,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _debug
-from ._backend import MOST_SPIN, SPIN, Mailbox
+from ._backend import MAILBOX, MOST_SPIN, SPIN, Mailbox
 from ._stats import JobInfo, Stats, Tally
 from ._threads import DAEMON, on_shutdown, start_thread, wait_for_end, warn
 from ._worker import Worker
@@ -218,6 +226,7 @@ class ThreadCache:
         self._spin = SPIN if spin is None else check_number("spin", spin)
         if self._spin > MOST_SPIN:
             raise ValueError(f"spin must be at most {MOST_SPIN} microseconds, not {spin}")
+        self._spins = MAILBOX == "native" and self._spin > 0
         self._new_mailbox = partial(_new_mailbox, self._spin, False)
         self._new_latch = partial(_new_mailbox, self._spin, True)
         self._start_thread = _start_thread

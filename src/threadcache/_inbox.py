@@ -55,7 +55,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import default_cache
-from ._backend import MAILBOX
 from ._threads import GIL
 
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ class Inbox:
             inbox: Inbox = getattr(loop, _ATTRIBUTE)
         except AttributeError:
             ready = getattr(loop, "_ready", None)
-            inbox = cls(ready if isinstance(ready, deque) and MAILBOX == "native" and default_cache._spin else None)
+            inbox = cls(ready if isinstance(ready, deque) and default_cache._spins else None)
             setattr(loop, _ATTRIBUTE, inbox)
         return inbox
 

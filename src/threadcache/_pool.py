@@ -12,8 +12,11 @@ The facts
 ``numbers``  those that no runner has. A runner needs one to serve the line, so the limit is how many there are. It is
              the runner that takes it, in its worker, and not the submitter, who may be interrupted anywhere.
 ``running``  the runners that have begun, by their thread's ident. Written by the runner.
-``coming``   whether the runner that was last asked for has ``begun``. Until then it is *on its way*.
-``parked``   at most one mailbox: of the runner of a pool of one, which keeps its worker (*lease*) and waits there.
+``coming``   whether the runner that was last asked for, or has parked, has ``begun``. Until then it is *on its way*.
+``parked``   mailboxes of runners that wait for the next future, still with their worker and number. In a pool of one
+             the runner keeps its worker (*lease*) and waits there; in others one that finds nobody there spins before
+             it gives its worker back: what is submitted in that moment costs neither a job of the cache's nor a runner.
+``standby``  the latch of who was the last to begin to spin for a future.
 ``closed``   no future is accepted any more. Set once, never taken back; so is ``broken``, by a failing initializer.
 ``waiting``  mailboxes of those that wait until a closed pool is done. A runner that parks or ends fills them.
 
@@ -28,7 +31,8 @@ The rule
 
 The first is `Pool.ensure`: submitters do it after appending, a runner that has claimed a future while there are more
 does it before it begins to run its own. So of a thousand futures submitted at a stroke the first asks for a runner and
-999 are only appended, and yet as many run at a time as may: a runner that blocks has sent for the next one.
+999 are only appended, and yet as many run at a time as may: a runner that blocks has sent for the next one. Unless
+somebody *stands by*, who spins for a future and then follows the rule, as for the cache's workers (see `_cache`).
 
 Races
 =====
@@ -52,9 +56,11 @@ Races
    pool a runner cancels what has not been. That may still be on its way to be said, so S looks for a third time, and
    then cancels the future itself if nobody runs it. If it is after this that C closes, it finds an accepted future.
 
-5. *Parking.* The leasing runner puts its mailbox into ``parked`` (1), and then looks at the line and at ``closed`` (2).
-   Who appends or closes looks at ``parked`` afterwards, and takes the mailbox out and puts into it in one call. So
-   either the runner sees the reason to go on, or is woken. If it wants to go on and its mailbox is gone, a put comes.
+5. *Parking.* A runner makes itself one that is on its way (1), puts its mailbox into ``parked`` (2), and then looks at
+   the line and at ``closed`` (3). Who appends or closes looks at ``parked`` afterwards, and takes the mailbox out and
+   puts into it in one call. So either the runner sees the reason to go on, or is woken. If it goes on by itself and its
+   mailbox is gone, a put comes. Who finds ``parked`` empty, and counts on the runner since (1), is right: before it
+   gives up, and after it has said that it is not on its way any more, the runner looks at the line.
 
 6. *No thread to be had.* A submitter takes its future back and raises; if it has been claimed, all is well. If it is a
    runner that gets no successor, it goes on serving the line itself after its future.

@@ -26,20 +26,21 @@ class Runner:
     """Serves a pool's line in a thread. That thread alone calls its methods, and writes its fields."""
 
     __slots__ = (
-        "begun",  # empty until it is not on its way any more; read unlocked by `Pool.ensure`
+        "begun",  # empty until it is not on its way any more, and while it is parked; read unlocked by `Pool.ensure`
         "claim",  # constant: an iterator that claims futures
         "claiming",  # what it has claimed may not be in `future` yet; read unlocked at exit
         "current_name",  # of its thread
         "fn",  # what it calls now; read unlocked by `repr`, for `ThreadCache.jobs()`
         "future",  # claimed, and its callbacks not yet called to the end; read unlocked at exit
+        "leave",  # what takes it out of those that are parked, if it may be among them
         "line",  # constant: the pool's line, and so the process, that it belongs to
         "name",  # constant: what the cache was told, or None if the thread keeps the cache's name
         "number",  # what allows it to serve, or None
         "outer",  # within whose job this serves the line, or None
-        "parked",  # it waits for a future, or is about to; read unlocked by `Pool.is_busy`
+        "parked",  # it waits for the next future, or is about to; read unlocked by `Pool.is_busy`
         "pool",  # constant
         "resolving",  # the job has ended, and its future is being resolved; read unlocked at exit
-        "stays",  # constant: it parks instead of giving its worker back
+        "stays",  # constant: it parks instead of giving its worker back; others spin for a moment before they do
     )
 
     def __init__(self, pool: Pool, name: str | None = None, *, stays: bool = False) -> None:
@@ -50,6 +51,7 @@ class Runner:
         self.begun: list[bool] = []
         self.claiming = self.parked = self.resolving = False
         self.fn: Callable[..., object] | None = None
+        self.leave: Callable[[], object] | None = None
         self.future: Future[Any] | None = None
         self.number: int | None = None
         self.outer: Runner | None = None
@@ -103,8 +105,9 @@ class Runner:
             return  # race 7
         self._leave_future(error)
         self.parked = self.resolving = False
-        if self.stays:
-            pool.parked.clear()
+        if self.leave is not None:
+            with suppress(ValueError):
+                self.leave()
         pool.running.pop(get_ident(), None)
         self.give_number_back()
         if not pool.is_empty():
@@ -144,7 +147,7 @@ class Runner:
 
     def _serve(self) -> None:
         pool = self.pool
-        while self._claim() or (self.stays and self._park()):
+        while self._claim() or self._park():
             if self.future is None:
                 continue
             if pool.line:
@@ -185,20 +188,25 @@ class Runner:
         return False
 
     def _park(self) -> bool:
-        """Wait in our thread for the next future. Return False if there will be none."""
+        """Wait in our thread for the next future, for a moment or until it comes. Return whether to look for it."""
         pool = self.pool
+        if not self.stays and (pool.parked or not pool.cache._spins):
+            return False
         mailbox = pool.cache._new_mailbox()
+        self.leave = partial(pool.parked.remove, mailbox.put)
+        self.begun = pool.coming = []  # whoever is called is on its way
         pool.parked.append(mailbox.put)
-        self.parked = called = True
+        self.parked = True
         pool.tell_waiting()
-        if pool.closed or not pool.is_empty():  # race 5
-            with suppress(IndexError):
-                pool.parked.pop()
-                called = False
-        if called:
-            mailbox.get(True, -1)
+        if pool.closed or not pool.is_empty() or not mailbox.get(True, -1 if self.stays else 0):  # race 5
+            try:
+                self.leave()
+            except ValueError:
+                mailbox.get(True, -1)
         self.parked = False
-        return not (pool.closed and pool.is_empty())
+        self.leave = None
+        self.begun.append(True)
+        return not pool.is_empty() or (self.stays and not pool.closed)
 
     def _run_future(self) -> None:
         pool, future = self.pool, self.future

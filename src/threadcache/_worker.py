@@ -67,12 +67,12 @@ class Worker:
     __slots__ = (
         "cache",  # constant
         "deliver",  # what a job that has begun is still to be delivered to
-        "delivering",  # it listed itself and has not come back from `deliver`; read unlocked by `_ensure_wake`
+        "delivering",  # it listed itself and has not come back from `deliver`; read unlocked by others
         "gone",  # it is leaving
         "ident",  # Python's number of its thread, from when it has begun
         "job",  # claimed from the line and not yet begun
         "line",  # constant: the cache's line, and so the process, that it belongs to
-        "mailbox",  # its present mailbox; read unlocked by `_ensure_wake`
+        "mailbox",  # its present mailbox; read unlocked by others
         "native_id",  # the operating system's number of its thread
         "next_job",  # constant: an iterator that takes jobs from the line
         "profile",  # the profile function in force in its thread
