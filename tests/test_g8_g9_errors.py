@@ -11,7 +11,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import DEADLINE, call, child, until
+from conftest import DEADLINE, MAILBOXES, call, child, until
 from steps import Injection
 
 from threadcache._worker import Worker
@@ -196,9 +196,10 @@ def test_g9_a_name_that_the_system_can_not_take(cache: ThreadCache) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs resource limits")
-def test_g9_a_name_that_can_not_be_told_to_the_system() -> None:
+@pytest.mark.parametrize("mailbox", sorted(MAILBOXES))
+def test_g9_a_name_that_can_not_be_told_to_the_system(mailbox: str) -> None:
     """With no file to be opened any more, a named job runs all the same."""
-    child("""
+    code = """
         import resource, threading, threadcache
         done, outcomes = threading.Semaphore(0), []
         def deliver(outcome):
@@ -212,7 +213,8 @@ def test_g9_a_name_that_can_not_be_told_to_the_system() -> None:
         assert done.acquire(timeout=30)
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         assert outcomes[1].unwrap() == "named"
-    """)
+    """
+    child(code, THREADCACHE_MAILBOX=mailbox)
 
 
 def test_g9_a_worker_struck_while_it_is_claimed(cache: ThreadCache) -> None:
