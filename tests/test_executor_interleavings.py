@@ -53,11 +53,18 @@ class Stage:
         self.limit = limit
         self.pool = Pool(limit, "", initializer, math.inf, VirtualCache(run, threads))  # type: ignore[arg-type]
         self.pool.new_future = virtual_future(run)
+        self.threads = threads
         self.began: list[str] = []
         self.idents: set[int] = set()
         self.busy = 0
         self.over = False  # nothing may begin any more
         self.futures: dict[str, Any] = {}
+
+    @property
+    def runners(self) -> int:
+        """How many have been sent for."""
+        cache: Any = self.pool.cache
+        return self.threads - int(cache.threads)
 
     def submit(self, job: str, fn: Callable[[], Any] = lambda: None, then: Callable[[], Any] | None = None) -> Any:
         def run_fn() -> str:
@@ -279,6 +286,59 @@ def _quiet(caplog: pytest.LogCaptureFixture) -> None:
     """A failing initializer is logged, in each of some thousand schedules."""
     caplog.set_level("CRITICAL", "concurrent.futures")
     caplog.handler.setLevel(100)
+
+
+def test_a_runner_leaves_the_next_one_to_who_stands_by() -> None:
+    """No second runner is sent for, for futures that the first one is done with before the spin ends."""
+
+    def scenario(run: Run) -> Any:
+        stage = Stage(run, 3)
+
+        def main() -> None:
+            for job in "abc":
+                stage.submit(job)
+            stage.futures["c"]._await(None)
+            assert stage.futures["c"].done()
+            assert stage.runners == 1
+
+        run.spawn(main)
+        return lambda: stage.check("a", "b", "c")
+
+    explore(scenario, bound=0)
+
+
+def test_race_5_a_runner_that_was_told_to_go_on_is_counted_on() -> None:
+    """It finds all that is submitted before it has woken up, and nobody else is sent for."""
+
+    def scenario(run: Run) -> Any:
+        stage = Stage(run, 3)
+
+        def main() -> None:
+            stage.submit("a")
+            run.wait(lambda: bool(stage.pool.parked))
+            for job in "bcd":
+                stage.submit(job)
+            assert not stage.pool.parked
+            assert stage.runners == 1
+
+        run.spawn(main)
+        return lambda: stage.check("a", "b", "c", "d")
+
+    explore(scenario, bound=0)
+
+
+def test_where_nobody_spins_a_runner_gives_its_worker_back_at_once() -> None:
+    """To wait for no time in a mailbox that does not spin finds nothing, and is not for free."""
+
+    def scenario(run: Run) -> Any:
+        stage = Stage(run, 2)
+        cache: Any = stage.pool.cache
+        cache._spins = False
+        cache._new_mailbox = None
+        run.spawn(lambda: [stage.submit("a"), stage.result("a"), stage.submit("b")])
+        return lambda: stage.check("a", "b")
+
+    explore(scenario, bound=0)
 
 
 def test_race_4_a_runner_comes_between_a_submitters_two_looks() -> None:

@@ -223,6 +223,26 @@ def test_g5_one_worker_under_every_schedule() -> None:
     everywhere(scenario)
 
 
+def test_a_worker_leaves_the_next_one_to_who_stands_by() -> None:
+    """No second thread is started for jobs that the first one is done with before the spin ends."""
+
+    def scenario(run: Run) -> Any:
+        stage = Stage(run)
+        latch = run.mailbox()
+
+        def main() -> None:
+            stage.submit("a")
+            stage.submit("b")
+            stage.submit("c", then=latch.put)
+            assert stage.cache._stand_by(latch)
+            assert stage.threads == 99
+
+        run.spawn(main)
+        return lambda: stage.check("a", "b", "c")
+
+    explore(scenario, bound=0)
+
+
 def everywhere(scenario: Any) -> None:
     assert explore(scenario, bound=BOUND, walks=WALKS) > WALKS
     if FULL:
