@@ -263,6 +263,114 @@ def test_race_1_a_result_comes_as_the_loop_stops_looking() -> None:
     loop.closed = True
 
 
+class Idle:
+    """An inbox whose loop has one call in flight and is about to look for its result, and how often it spins."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, spin: Callable[[Any], bool] = lambda latch: False) -> None:
+        self.loop: Any = VirtualLoop(None)  # type: ignore[arg-type]
+        self.inbox = Inbox(self.loop.ready)
+        self.job = Job(self.loop)
+        self.spins = 0
+        self.spin = spin
+        monkeypatch.setattr(default_cache, "_stand_by", self.stand_by)
+        self.inbox.expect(self.loop)
+
+    def stand_by(self, latch: Any) -> bool:
+        self.spins += 1
+        return self.spin(latch)
+
+    def turn(self) -> None:
+        callback, args = self.loop.ready.popleft()
+        callback(*args)
+
+    def end(self) -> None:
+        """The loop has heard of the result without a ring, and sleeps."""
+        while self.loop.ready:
+            self.turn()
+        assert self.job.outcomes == [self.job]
+        assert self.loop.rings == 0
+        assert self.inbox.bell and not self.inbox._watching
+        self.loop.closed = True
+
+
+def test_race_2_a_result_comes_as_the_loop_begins_to_spin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker does not find the loop watching yet; so that looks again, and does not spin for what is there."""
+    idle = Idle(monkeypatch)
+
+    class Latch:
+        @property
+        def put(self) -> Any:
+            idle.job.work(idle.inbox)
+            return None
+
+    idle.inbox._latch = Latch()  # type: ignore[assignment]
+    idle.turn()
+    assert idle.job.done()
+    idle.end()
+    assert idle.spins == 0
+
+
+def test_race_2_the_worker_tells_the_loop_when_that_has_stopped_spinning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has taken the entry before, and puts into a latch that nobody looks at any more."""
+    late: list[Any] = []
+
+    def spin(latch: Any) -> bool:
+        late.append(idle.inbox._watching.pop())
+        idle.inbox._results.append((idle.job, idle.job, idle.job))  # type: ignore[arg-type]
+        return False
+
+    idle = Idle(monkeypatch, spin)
+    idle.turn()
+    assert idle.job.done()
+    late[0]()
+    assert idle.inbox._latch.is_empty()
+    idle.end()
+    assert idle.spins == 1
+
+
+def test_a_worker_that_finds_the_loop_spinning_tells_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def spin(latch: Any) -> bool:
+        idle.job.work(idle.inbox)
+        return bool(latch.get(False, -1))
+
+    idle = Idle(monkeypatch, spin)
+    idle.turn()
+    assert idle.job.done()
+    idle.end()
+    assert idle.spins == 1
+
+
+def test_a_loop_spins_only_while_it_has_nothing_else_to_do_and_calls_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
+    idle = Idle(monkeypatch)
+    done: list[int] = []
+    for number in range(3):
+        idle.loop.call_soon(done.append, number)
+        idle.turn()  # the look, which is called again after that
+        assert len(idle.loop.ready) == 2
+        idle.turn()
+        assert done.pop() == number
+    idle.loop.call_soon(idle.job.work, idle.inbox)
+    idle.turn()
+    idle.end()
+    assert idle.spins == 0
+
+
+def test_a_loop_that_has_spun_in_vain_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the bell in its place: whoever has a result rings."""
+    idle = Idle(monkeypatch)
+    idle.turn()
+    assert idle.spins == 1
+    assert not idle.loop.ready
+    assert idle.inbox.bell
+    rings: list[Any] = []
+    idle.loop.call_soon_threadsafe = lambda callback, *args: rings.append((callback, args))
+    idle.job.work(idle.inbox)
+    assert len(rings) == 1
+    idle.loop.ready.extend(rings)
+    idle.end()
+    assert idle.spins == 1
+
+
 class Careless(Inbox):
     """Puts the bell back when it has handed out everything."""
 
