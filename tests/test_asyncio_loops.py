@@ -120,6 +120,145 @@ def test_results_are_handed_out_in_the_order_in_which_they_came(run: Loops) -> N
     run(main)
 
 
+# Loops that look themselves
+
+
+@pytest.fixture
+def looking(run: Loops, monkeypatch: pytest.MonkeyPatch) -> Looking:
+    if run.kind == "uvloop" or not default_cache._spins:
+        pytest.skip("such a loop does not look, or the mailbox does not spin")
+    return Looking(run, monkeypatch)
+
+
+class Looking:
+    """Counts how often loops look, and says what their spins do."""
+
+    def __init__(self, run: Loops, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.run = run
+        self.looks = self.spins = 0
+        self.spin: Any = lambda latch: False
+        look = Inbox.look
+
+        def counted(inbox: Inbox, loop: Any) -> bool:
+            self.looks += 1
+            return look(inbox, loop)
+
+        def stand_by(latch: Any) -> bool:
+            self.spins += 1
+            return bool(self.spin(latch))
+
+        monkeypatch.setattr(Inbox, "look", counted)
+        monkeypatch.setattr(default_cache, "_stand_by", stand_by)
+
+
+def test_a_result_that_comes_while_the_loop_spins_needs_no_ring(looking: Looking) -> None:
+    gates = [Gate(lambda number=number: number) for number in range(20)]
+
+    def spin(latch: Any) -> Any:
+        gates[looking.spins - 1].release.set()
+        return latch.get(True, DEADLINE)
+
+    async def main() -> None:
+        looking.spin = spin
+        loop: Any = asyncio.get_running_loop()
+        for number, gate in enumerate(gates):
+            assert await run_sync(gate) == number
+            assert looking.spins == number + 1
+        assert not loop.rings
+
+    looking.run(main)
+
+
+def test_results_that_come_together_while_the_loop_spins_need_no_ring(looking: Looking) -> None:
+    gates = [Gate(lambda number=number: number) for number in range(5)]
+
+    def spin(latch: Any) -> Any:
+        gates[looking.spins - 1].release.set()
+        return latch.get(True, DEADLINE)
+
+    async def main() -> None:
+        looking.spin = spin
+        loop: Any = asyncio.get_running_loop()
+        assert await asyncio.gather(*map(run_sync, gates)) == list(range(5))
+        assert looking.spins == 5
+        assert not loop.rings
+
+    looking.run(main)
+
+
+def test_a_loop_that_looks_does_what_else_there_is_to_do(looking: Looking) -> None:
+    """Callbacks and timers have their turn between two looks, and while there are any, it does not spin."""
+
+    async def main() -> None:
+        loop: Any = asyncio.get_running_loop()
+        gate = Gate(lambda: 5)
+        task = asyncio.create_task(run_sync(gate))
+        await asyncio.sleep(0)
+        timer = asyncio.Event()
+        loop.call_later(0.001, timer.set)
+        before, turns = looking.looks, 0
+        while turns < 100 or not timer.is_set():
+            await asyncio.sleep(0)
+            turns += 1
+        assert turns - 2 <= looking.looks - before <= turns + 2
+        assert not looking.spins
+        assert not loop.rings
+        gate.release.set()
+        assert await task == 5
+
+    looking.run(main)
+
+
+def test_a_loop_that_has_looked_in_vain_sleeps_until_it_is_rung_for(looking: Looking) -> None:
+    """And one that has had its last result sleeps, too: the bell is in its place, and nobody looks."""
+
+    async def main() -> None:
+        loop: Any = asyncio.get_running_loop()
+        inbox = Inbox.of(loop)
+
+        async def sleeping() -> None:
+            """Let time pass; what wakes the loop is its clock."""
+            before = looking.looks, looking.spins, len(loop.rings)
+            for _ in range(20):
+                assert inbox.bell and not inbox._watching
+                await asyncio.sleep(0.0005)
+            assert (looking.looks, looking.spins, len(loop.rings)) == before
+
+        for spins in 1, 2:
+            gate = Gate(lambda: 5)
+            task = asyncio.create_task(run_sync(gate))
+            await reached(lambda spins=spins: looking.spins == spins)
+            await sleeping()
+            rings = len(loop.rings)
+            gate.release.set()
+            assert await task == 5
+            assert len(loop.rings) == rings + 1
+            assert inbox.in_flight == 0
+            await sleeping()
+
+    looking.run(main)
+
+
+def test_calls_for_which_there_is_no_thread_are_not_in_flight(
+    looking: Looking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        def refuse(*_: object) -> None:
+            raise RuntimeError("can't start new thread")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(default_cache, "start_thread_soon", refuse)
+            for _ in range(3):
+                with pytest.raises(RuntimeError):
+                    await run_sync(int)
+        inbox = Inbox.of(asyncio.get_running_loop())
+        assert inbox.in_flight == 0
+        await reached(lambda: inbox.bell)
+        assert not looking.spins
+
+    looking.run(main)
+
+
 # Several loops
 
 
