@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from conftest import MAILBOXES, child
 
+from threadcache._threads import GIL
+
 pytestmark = [
     pytest.mark.skipif("native" not in MAILBOXES, reason="the native mailbox is not built here"),
     pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs POSIX signals"),
@@ -191,6 +193,30 @@ for attempt in range(20):  # until the token has come while it spun, rather than
     ended.append(True)
 assert ended
 assert spun(box)
+""")
+
+
+@pytest.mark.skipif(not GIL, reason="without the GIL, nobody has to wait for it")
+def test_a_spinner_takes_its_token_when_it_has_the_gil_again() -> None:
+    """Until then it is seen to spin, and on its way; and whoever puts relies on what it does afterwards."""
+    run("""
+sys.setswitchinterval(1000)  # nobody gets the GIL but from who waits
+for limit in DEADLINE, 0:
+    for attempt in range(20):
+        box = Mailbox(LONG, True)
+        finish = in_thread(box.get, True, limit)
+        until(lambda: box.is_spinning() or not finish.thread.is_alive())
+        spinning = box.is_spinning()
+        box.put()
+        end = time.monotonic() + 0.05
+        while spinning and time.monotonic() < end:
+            assert box.is_spinning()
+            assert not box.is_empty()
+        if finish():
+            assert not box.is_spinning() and box.is_empty()
+        if spinning:
+            break
+    assert spinning
 """)
 
 
