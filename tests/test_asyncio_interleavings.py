@@ -272,8 +272,13 @@ class Idle:
         self.job = Job(self.loop)
         self.spins = 0
         self.spin = spin
+        self.loop.call_soon_threadsafe = self.ring
         monkeypatch.setattr(default_cache, "_stand_by", self.stand_by)
         self.inbox.expect(self.loop)
+
+    def ring(self, *call: Any) -> None:
+        self.loop.rings += 1
+        self.loop.call_soon(*call)
 
     def stand_by(self, latch: Any) -> bool:
         self.spins += 1
@@ -283,12 +288,12 @@ class Idle:
         callback, args = self.loop.ready.popleft()
         callback(*args)
 
-    def end(self) -> None:
-        """The loop has heard of the result without a ring, and sleeps."""
+    def end(self, rings: int = 0) -> None:
+        """The loop has heard of the result, after so many rings, and sleeps."""
         while self.loop.ready:
             self.turn()
         assert self.job.outcomes == [self.job]
-        assert self.loop.rings == 0
+        assert self.loop.rings == rings
         assert self.inbox.bell and not self.inbox._watching
         self.loop.closed = True
 
@@ -329,12 +334,16 @@ def test_race_2_the_worker_tells_the_loop_when_that_has_stopped_spinning(monkeyp
 
 
 def test_a_worker_that_finds_the_loop_spinning_tells_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    hits: list[bool] = []
+
     def spin(latch: Any) -> bool:
         idle.job.work(idle.inbox)
-        return bool(latch.get(False, -1))
+        hits.append(latch.get(False, -1))
+        return hits[0]
 
     idle = Idle(monkeypatch, spin)
     idle.turn()
+    assert hits == [True]
     assert idle.job.done()
     idle.end()
     assert idle.spins == 1
@@ -362,13 +371,49 @@ def test_a_loop_that_has_spun_in_vain_sleeps(monkeypatch: pytest.MonkeyPatch) ->
     assert idle.spins == 1
     assert not idle.loop.ready
     assert idle.inbox.bell
-    rings: list[Any] = []
-    idle.loop.call_soon_threadsafe = lambda callback, *args: rings.append((callback, args))
     idle.job.work(idle.inbox)
-    assert len(rings) == 1
-    idle.loop.ready.extend(rings)
-    idle.end()
+    idle.end(rings=1)
     assert idle.spins == 1
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_race_4_interrupted_at_each_opcode_of_a_look_that_spins(monkeypatch: pytest.MonkeyPatch, told: bool) -> None:
+    """As long as somebody has the exception, the next result rings: nobody takes the loop for one that spins still.
+
+    Nor does the next spin use the latch of this one, into which a worker may be about to put.
+    """
+    late: list[Any] = []
+
+    def spin(latch: Any) -> bool:
+        if told:
+            late.append(idle.inbox._watching.pop())
+            idle.inbox._results.append((idle.job, None, idle.job))  # type: ignore[arg-type]
+        return False
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    spun = 0
+    for inject in at_each_opcode(where=LOOK):
+        idle = Idle(monkeypatch, spin)
+        raised = inject(interrupt, idle.turn)
+        assert isinstance(raised, KeyboardInterrupt) == inject.struck
+        spun += idle.spins
+        assert not idle.inbox._watching
+        if late:
+            late.pop()()
+            assert idle.inbox._latch.is_empty()
+        another = Job(idle.loop) if idle.inbox._results or idle.job.done() else idle.job
+        if idle.inbox.bell or not idle.loop.ready:  # or it has gone as far as to be called again
+            another.work(idle.inbox)
+            assert idle.loop.rings == 1
+        while idle.loop.ready:
+            idle.turn()
+        assert idle.job.outcomes == [idle.job]
+        assert idle.inbox.bell
+        idle.loop.closed = True
+        del raised
+    assert spun > 5
 
 
 class Careless(Inbox):
