@@ -196,6 +196,20 @@ assert spun(box)
 """)
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_hit_of_one_kind_has_the_other_spin_too(shared: bool) -> None:
+    """Both sides of a hand-off find back to it together."""
+    run(f"""
+one, other = Mailbox(LONG, {shared}), Mailbox(SPIN * 1e6, {not shared})
+assert spun(other)  # so the next one does not
+finish = in_thread(one.get, True, 0)
+until(lambda: one.is_spinning() or not finish.thread.is_alive())
+one.put()
+assert finish()
+assert spun(other)
+""")
+
+
 @pytest.mark.skipif(not GIL, reason="without the GIL, nobody has to wait for it")
 def test_a_spinner_takes_its_token_when_it_has_the_gil_again() -> None:
     """Until then it is seen to spin, and on its way; and whoever puts relies on what it does afterwards."""
