@@ -58,9 +58,9 @@ Races
 
 5. *Parking.* A runner makes itself one that is on its way (1), puts its mailbox into ``parked`` (2), and then looks at
    the line and at ``closed`` (3). Who appends or closes looks at ``parked`` afterwards, and takes the mailbox out and
-   puts into it in one call. So either the runner sees the reason to go on, or is woken. If it goes on by itself and its
-   mailbox is gone, a put comes. Who finds ``parked`` empty, and counts on the runner since (1), is right: before it
-   gives up, and after it has said that it is not on its way any more, the runner looks at the line.
+   puts into it in one call. So either the runner sees the reason to go on, or is woken. Who finds ``parked`` empty, and
+   counts on the runner since (1), is right: after it has said that it is not on its way any more, the runner looks at
+   the line. A put that comes later goes into a mailbox that nobody looks at any more.
 
 6. *No thread to be had.* A submitter takes its future back and raises; if it has been claimed, all is well. If it is a
    runner that gets no successor, it goes on serving the line itself after its future.
