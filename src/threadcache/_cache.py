@@ -82,8 +82,8 @@ woken its successor.
 A worker need not if somebody *stands by*: a thread that waits for a result, spins for it without the GIL, and makes
 sure of the same when it has stopped (`_stand_by`). It is awake already, and mostly there is nothing left to be done by
 then. If the worker's job blocks instead, its successor comes later by the rest of the spin. That a latch is being spun
-on is said by the mailbox itself, from before its owner gives up the GIL until it has it again, so nothing that ends
-the spin leaves behind a promise that nobody keeps.
+on is said by the mailbox itself, from before its owner gives up the GIL until it has it again, so a spin that has ended
+is nobody's promise any more. (Race 9 is the limit of that.)
 
 Why that is enough. Let S append job J and then find W on its way. W takes its token and then pops. If W's pop came
 before S's append, then so did its taking of the token, and S would have found the mailbox empty. So it comes after,
@@ -129,6 +129,11 @@ Races
 8. *A `deliver` that blocks.* Its worker may be called, but is not on its way, since it is delivering. So one job
    may have to wait for it, the one that it was called for, and only until the next submission, which wakes somebody
    else, who takes that job first.
+
+9. *Struck after standing by.* A spinner comes back (1), and makes sure that somebody is on the way (2). A signal
+   handler or a finalizer that runs between the two, and waits there for a job that was left to the spinner, keeps (2)
+   from happening: that job waits for the one before it, or for the next submission. If an exception is raised there,
+   (2) is done all the same.
 """
 
 from __future__ import annotations
@@ -332,28 +337,33 @@ class ThreadCache:
                     return  # somebody has claimed it: so there was a worker after all
             raise
 
-    def _wake_next(self) -> None:
+    def _wake_next(self, by_worker: bool = True) -> None:
         """What a worker does that leaves jobs in the line, and who has stood by."""
         if self._standby.is_spinning():
             return
         refusal = None
         waking = self._waking
-        if waking.mailbox.is_empty() or waking.delivering:
-            refusal = self._wake(by_worker=True)
+        if waking.mailbox.is_empty() or waking.delivering or waking.ident == get_ident():
+            refusal = self._wake(by_worker)
         if refusal is not None and self._idle:  # who has listed itself since may have seen an empty line before
-            refusal = self._wake(by_worker=True)
+            refusal = self._wake(by_worker)
         if refusal is not None:
             # The jobs in the line have been accepted, and nobody is left to be told: race 5.
             warn(f"{self!r} got no thread ({refusal}): {len(self._line)} jobs wait for a worker to become free")
 
     def _stand_by(self, latch: MailboxLike) -> bool:
         """Spin for what a job puts into ``latch``, as one of those who follow the rule."""
-        self._standby = latch
         try:
-            return latch.get(True, 0)
-        finally:
+            try:
+                self._standby = latch
+                return latch.get(True, 0)
+            finally:
+                if self._line:
+                    self._wake_next(by_worker=False)
+        except BaseException:
             if self._line:
-                self._wake_next()
+                self._wake_next(by_worker=False)  # that may have been interrupted
+            raise
 
     def _wake(self, by_worker: bool) -> Exception | None:
         """Wake the worker that became idle last, or start one. Return why there was no thread to be had, if so."""

@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Call = tuple[Any, "Callable[..., Any]", tuple[Any, ...], dict[str, Any]]
 
+LONGEST = 4e-6
+"""Seconds that a spin may take, times what it is to take in microseconds; see the native mailbox's ``PROBE``."""
+
 Base = concurrent.futures.Future
 
 
@@ -102,9 +105,9 @@ class Future(Base[T]):
 
     def _await(self, timeout: float | None) -> None:
         """Run it, where nobody but the calling thread ever could; or spin for it, for a while."""
-        if self.done() or (timeout is not None and timeout <= 0):
-            return
         pool = self.cached_pool
+        if self.done() or (timeout is not None and timeout <= pool.cache._spin * LONGEST):
+            return
         if timeout is None and pool.lease:
             pool.help(self)
         self.cached_latch = latch = pool.cache._new_latch()

@@ -12,6 +12,7 @@ everything else that it has to do, and, when there is nothing else, by spinning 
 ``watching``  a list with one entry while the loop spins, the ``put`` of the latch that it spins on. Who takes it out
               and calls it, in one, has told the loop, and need not ring.
 ``in_flight`` how many results are to come. The loop's own; after an interrupt it may be wrong, which costs a spin.
+``turn``      the number of the look that began last, the loop's own.
 ``ready``     the callbacks that the loop is to call next, to see whether there is anything else to do. This is
               `asyncio.BaseEventLoop`'s, and private; a loop without it, like uvloop's, does not spin.
 
@@ -84,13 +85,14 @@ class UncancellableFuture(asyncio.Future[Any]):
 class Inbox:
     """The inbox of one event loop."""
 
-    __slots__ = ("_latch", "_ready", "_results", "_tell", "_watching", "bell", "in_flight", "restore")
+    __slots__ = ("_latch", "_ready", "_results", "_tell", "_watching", "bell", "in_flight", "restore", "turn")
 
     def __init__(self, ready: deque[Any] | None = None) -> None:
         self._results: deque[tuple[asyncio.Future[Any], Token | None, Outcome[Any]]] = deque()
         self.bell = {0: True}
         self.restore = partial(self.bell.setdefault, 0, True)  # put its entry back, and return True
         self.in_flight = 0
+        self.turn = 0
         self._ready = ready
         self._watching: list[Callable[[], object]] = []
         # `next(tell)` takes the entry out and calls it, or raises IndexError.
@@ -178,8 +180,8 @@ class Inbox:
 
     def close(self) -> None:
         """Have nobody look any more."""
-        self._watching.clear()
         self._latch = default_cache._new_latch()  # for who has been told to put into the other one
+        self._watching.clear()
         self.restore()
 
     def forget(self) -> None:
@@ -198,13 +200,14 @@ class Inbox:
 class _Look:
     """The loop's next look at its inbox, by who has the bell's entry. It is answered or dropped."""
 
-    __slots__ = ("_answered", "_first", "_inbox", "_loop")
+    __slots__ = ("_answered", "_first", "_inbox", "_loop", "_turn")
 
     def __init__(self, inbox: Inbox, loop: asyncio.AbstractEventLoop, first: bool = True) -> None:
         self._inbox = inbox
         self._loop = loop
         self._first = first  # a loop that is garbage, and was never closed, would drop the next one too, for ever
         self._answered = False
+        self._turn = 0
 
     def come(self, call_soon: Callable[..., object]) -> None:
         """Be called soon. The bell's entry is put back in the same call, in C: race 4."""
@@ -225,8 +228,9 @@ class _Look:
     def __call__(self) -> None:
         inbox, loop = self._inbox, self._loop
         try:
-            # If the bell has been rung again since it was put back, there will be another look.
-            if inbox.bell.pop(0, False) and inbox.look(loop):
+            if not inbox.bell.pop(0, False):
+                self._answered = True  # it has been rung again since it was put back, so there will be another look
+            elif self._is_last() and inbox.look(loop):
                 self.come(loop.call_soon)
             else:
                 inbox.restore()
@@ -235,6 +239,13 @@ class _Look:
         except BaseException:
             inbox.close()  # race 4
             raise
+
+    def _is_last(self) -> bool:
+        """Whether no look has begun since this one did. Two would keep each other, and so the loop, awake for ever."""
+        if self._turn == 0:
+            self._first = True  # the loop lives
+            self._inbox.turn = self._turn = self._inbox.turn + 1
+        return self._turn == self._inbox.turn
 
     def __del__(self) -> None:
         if not self._answered:

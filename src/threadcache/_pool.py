@@ -48,7 +48,8 @@ Races
 
 3. *The runner on its way is underneath.* Between the worker's claim of the cache's job and ``begun``, the garbage
    collector may run a finalizer that submits and waits. It must not count on the runner that it has interrupted. So
-   a thread of any cache's counts on ``coming`` only if there is a runner of this pool underneath which has begun.
+   a thread of any cache's counts on ``coming`` only if there is a runner of this pool underneath which has begun. The
+   same goes for a runner that parks, and for its mailbox; only runners in a thread of a cache's park.
 
 4. *Closing.* S finds the pool open (1), C closes it, finds nothing in the line and nobody running, and says that all
    is done (2), S appends (3). S looks once more after appending, and takes the future back. A runner that comes
@@ -229,7 +230,12 @@ class Pool:
         Raises:
             RuntimeError, MemoryError: No thread could be started.
         """
-        if self.unparked() or not self.numbers:
+        if self.unparked():
+            underneath = self.running.get(get_ident())
+            if underneath is None or underneath.begun:
+                return
+            # Race 3: it is the runner that parks underneath who has been called.
+        if not self.numbers:
             return
         if not self.coming:
             ident = get_ident()
@@ -238,7 +244,7 @@ class Pool:
                 return
         # The number is the most likely one.
         name = f"{self.prefix}_{min(len(self.running), self.limit - 1)}" if self.prefix else None
-        runner = Runner(self, name, stays=self.lease)
+        runner = Runner(self, name, stays=self.lease, lingers=self.cache._spins)
         self.cache.start_thread_soon(runner.run, runner.deliver, name)
         # Only now: nobody must count on a start that may fail, or that they have interrupted.
         self.coming = runner.begun
@@ -251,11 +257,15 @@ class Pool:
 
     def stand_by(self, latch: MailboxLike) -> None:
         """Spin for what a runner puts into ``latch``, as one of those who follow the rule."""
-        self.standby = latch
         try:
-            latch.get(True, 0)
-        finally:
-            self.send_for_next()
+            try:
+                self.standby = latch
+                latch.get(True, 0)
+            finally:
+                self.send_for_next()
+        except BaseException:
+            self.send_for_next()  # that may have been interrupted
+            raise
 
     def unparked(self) -> bool:
         """Wake the runner that has parked, and return whether there was one."""

@@ -34,20 +34,22 @@ class Runner:
         "future",  # claimed, and its callbacks not yet called to the end; read unlocked at exit
         "leave",  # what takes it out of those that are parked, if it may be among them
         "line",  # constant: the pool's line, and so the process, that it belongs to
+        "lingers",  # constant: it spins for a moment before it gives its worker back
         "name",  # constant: what the cache was told, or None if the thread keeps the cache's name
         "number",  # what allows it to serve, or None
         "outer",  # within whose job this serves the line, or None
         "parked",  # it waits for the next future, or is about to; read unlocked by `Pool.is_busy`
         "pool",  # constant
         "resolving",  # the job has ended, and its future is being resolved; read unlocked at exit
-        "stays",  # constant: it parks instead of giving its worker back; others spin for a moment before they do
+        "stays",  # constant: it parks instead of giving its worker back
     )
 
-    def __init__(self, pool: Pool, name: str | None = None, *, stays: bool = False) -> None:
+    def __init__(self, pool: Pool, name: str | None = None, *, stays: bool = False, lingers: bool = False) -> None:
         self.pool = pool
         self.line = pool.line
         self.claim: Iterator[Future[Any]] = iter(pool.line.popleft, None)
         self.stays = stays
+        self.lingers = lingers
         self.begun: list[bool] = []
         self.claiming = self.parked = self.resolving = False
         self.fn: Callable[..., object] | None = None
@@ -190,7 +192,7 @@ class Runner:
     def _park(self) -> bool:
         """Wait in our thread for the next future, for a moment or until it comes. Return whether to look for it."""
         pool = self.pool
-        if not self.stays and (pool.parked or not pool.cache._spins):
+        if not self.stays and (pool.parked or not self.lingers):
             return False
         mailbox = pool.cache._new_mailbox()
         self.leave = partial(pool.parked.remove, mailbox.put)

@@ -68,12 +68,12 @@ async def run_sync(
     inbox = Inbox.of(loop)
     token = None if limiter is None else await take(limiter, loop)
     try:
+        inbox.expect(loop)
         context = copy_context()
         if token is not None:
             context.run(holding, token)
         future: asyncio.Future[Outcome[T]]
         future = loop.create_future() if abandon_on_cancel else UncancellableFuture(loop=loop)
-        inbox.expect(loop)
         default_cache.start_thread_soon(partial(context.run, fn, *args), partial(inbox.put, future, token), thread_name)
     except BaseException:
         inbox.in_flight -= 1
