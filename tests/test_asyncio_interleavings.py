@@ -394,7 +394,7 @@ def test_race_4_interrupted_at_each_opcode_of_a_look_that_spins(monkeypatch: pyt
         raise KeyboardInterrupt
 
     spun = 0
-    for inject in at_each_opcode(where=LOOK):
+    for inject in at_each_opcode(between_calls=True, where=LOOK):
         idle = Idle(monkeypatch, spin)
         raised = inject(interrupt, idle.turn)
         assert isinstance(raised, KeyboardInterrupt) == inject.struck
@@ -486,7 +486,7 @@ def test_race_4_interrupted_at_each_opcode_of_the_look(run: Loops, then: str) ->
         await call()
 
     loops: list[Any] = []
-    for inject in at_each_opcode(where=LOOK):
+    for inject in at_each_opcode(between_calls=True, where=LOOK):
         loop, limiter = run.new(), Semaphore(4)
         loops.append(loop)
         # One that ends after the interrupt has a ring of its own, and so the others must do without it.

@@ -6,7 +6,6 @@ import asyncio
 import concurrent.futures
 import copy
 import gc
-import math
 import pickle
 import threading
 import time
@@ -161,7 +160,7 @@ def test_cancelling_and_its_announcement(new: Any) -> None:
 
 def test_timeouts(new: Any) -> None:
     future = new()
-    for timeout in (-1, 0, 0.0, 0.001, math.nan):
+    for timeout in (-1, 0, 0.0, 0.001):
         with pytest.raises(TimeoutError):
             future.result(timeout)
         with pytest.raises(TimeoutError):

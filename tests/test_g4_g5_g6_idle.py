@@ -99,6 +99,24 @@ def test_g5_jobs_relayed_through_other_threads_use_one_worker(cache: ThreadCache
     assert cache.stats()[3:7] == (1, 1, 0, 1001)
 
 
+def test_g5_a_spinner_counts_on_a_worker_that_still_delivers(cache: ThreadCache) -> None:
+    """It has listed itself, and has been called for the spinner's own job, but has not been scheduled since."""
+    delivering, go_on, done = threading.Event(), threading.Event(), threading.Event()
+
+    def deliver(outcome: Any) -> None:
+        delivering.set()
+        assert go_on.wait(DEADLINE)
+
+    cache.start_thread_soon(int, deliver)
+    assert delivering.wait(DEADLINE)
+    cache.start_thread_soon(int, lambda outcome: done.set())
+    cache._stand_by(cache._new_latch())
+    assert not done.is_set()
+    assert cache.stats().started == 1
+    go_on.set()
+    assert done.wait(DEADLINE)
+
+
 class Spy:
     """A mailbox that notes how long it was asked to wait."""
 

@@ -126,9 +126,9 @@ Races
    registered before ours. If that thread is a worker of the parent, its `line` is not the cache's, and it ends where
    it would have begun its job or delivered it. If it was in the middle of a submission, that is the parent's.
 
-8. *A `deliver` that blocks.* Its worker may be called, but is not on its way, since it is delivering. So one job
-   may have to wait for it, the one that it was called for, and only until the next submission, which wakes somebody
-   else, who takes that job first.
+8. *A `deliver` that blocks.* Its worker may be called, but is not on its way, since it is delivering. So the job that it
+   was called for may have to wait for it, with what was left to somebody who stands by, and only until the next
+   submission, which wakes somebody else, who takes that job first.
 
 9. *Struck after standing by.* A spinner comes back (1), and makes sure that somebody is on the way (2). A signal
    handler or a finalizer that runs between the two, and waits there for a job that was left to the spinner, keeps (2)
@@ -343,7 +343,9 @@ class ThreadCache:
             return
         refusal = None
         waking = self._waking
-        if waking.mailbox.is_empty() or waking.delivering or waking.ident == get_ident():
+        # A spinner counts on a worker that delivers, too (race 8): it is no submitter, and this may be the one that its
+        # own job has called and that has not been scheduled since; another would be one too many (G5).
+        if waking.mailbox.is_empty() or (waking.delivering if by_worker else waking.ident == get_ident()):
             refusal = self._wake(by_worker)
         if refusal is not None and self._idle:  # who has listed itself since may have seen an empty line before
             refusal = self._wake(by_worker)
