@@ -126,8 +126,8 @@ Races
    registered before ours. If that thread is a worker of the parent, its `line` is not the cache's, and it ends where
    it would have begun its job or delivered it. If it was in the middle of a submission, that is the parent's.
 
-8. *A `deliver` that blocks.* Its worker may be called, but is not on its way, since it is delivering. So the job that it
-   was called for may have to wait for it, with what was left to somebody who stands by, and only until the next
+8. *A `deliver` that blocks.* Its worker may be called, but is not on its way, since it is delivering. So the job that
+   it was called for may have to wait for it, with what was left to somebody who stands by, and only until the next
    submission, which wakes somebody else, who takes that job first.
 
 9. *Struck after standing by.* A spinner comes back (1), and makes sure that somebody is on the way (2). A signal

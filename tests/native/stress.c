@@ -104,7 +104,7 @@ letterbox(Letterbox *letters, int64_t spin, int shared)
 }
 
 static void
-put(Letterbox *letters, long letter)
+put_letter(Letterbox *letters, long letter)
 {
     CHECK(atomic_load(&letters->box.word) != FULL);
     letters->letter = letter;
@@ -113,7 +113,7 @@ put(Letterbox *letters, long letter)
 
 /* What `mailbox_get` does without the GIL, with a wait in nanoseconds. */
 static int
-get(Letterbox *letters, int64_t wait)
+get_letter(Letterbox *letters, int64_t wait)
 {
     Mailbox *box = &letters->box;
     if (take(box)) {
@@ -121,15 +121,9 @@ get(Letterbox *letters, int64_t wait)
     }
     int spins = may_spin(box);
     CHECK(make_lock(box) == 0);
-    if (spins) {
-        int hit = spin(box);
-        learn(box, hit);
-        if (hit) {
-            CHECK(take(box));
-            return 1;
-        }
-    }
-    return park(box, wait < 0 ? -1 : wait / 1000);
+    int there = (spins && spin(box)) || park(box, wait < 0 ? -1 : wait / 1000) > 0;
+    CHECK(!there || take(box));
+    return there;
 }
 
 static void
@@ -155,11 +149,11 @@ own(void *argument)
     Pair *pair = argument;
     for (long round = 1; round <= rounds; round++) {
         int64_t wait = pair->wait < 0 ? -1 : chance(&pair->owners_seed) % (pair->wait + 1);
-        while (!get(&pair->ping, wait)) {
+        while (!get_letter(&pair->ping, wait)) {
         }
         CHECK(pair->ping.letter == round);
         CHECK(!take(&pair->ping.box));
-        put(&pair->pong, -round);
+        put_letter(&pair->pong, -round);
     }
     return NULL;
 }
@@ -174,8 +168,8 @@ answer(void *argument)
                 pause_core();
             }
         }
-        put(&pair->ping, round);
-        CHECK(get(&pair->pong, -1));
+        put_letter(&pair->ping, round);
+        CHECK(get_letter(&pair->pong, -1));
         CHECK(pair->pong.letter == -round);
     }
     return NULL;
