@@ -21,7 +21,7 @@ from test_interleavings import FULL, everywhere
 
 import threadcache._inbox
 from threadcache import default_cache
-from threadcache._inbox import Inbox
+from threadcache._inbox import Inbox, _Look
 from threadcache.asyncio import run_sync
 
 if TYPE_CHECKING:
@@ -374,6 +374,68 @@ def test_a_loop_that_has_spun_in_vain_sleeps(monkeypatch: pytest.MonkeyPatch) ->
     idle.job.work(idle.inbox)
     idle.end(rings=1)
     assert idle.spins == 1
+
+
+def test_two_looks_do_not_keep_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each sees that the loop has something else to do, the other one; so the newest goes on alone, and it sleeps."""
+    idle = Idle(monkeypatch)
+    _Look(idle.inbox, idle.loop).come(idle.loop.call_soon)
+    assert len(idle.loop.ready) == 2
+    for _ in range(4):
+        idle.turn()
+    assert not idle.loop.ready
+    assert idle.spins == 1
+    assert idle.inbox.bell
+    idle.job.work(idle.inbox)
+    idle.end(rings=1)
+
+
+def test_a_look_whose_bell_has_been_rung_leaves_it_to_the_ring(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bell stays away for as long as there is another look to come, or the next result would ring once more."""
+    idle = Idle(monkeypatch)
+    idle.turn()
+    assert not idle.loop.ready
+    first, second = Job(idle.loop), Job(idle.loop)
+    restore, due = idle.inbox.restore, [first]
+
+    def at_first() -> bool:
+        restored = restore()
+        if due:
+            due.pop().work(idle.inbox)
+        return restored
+
+    idle.inbox.restore = at_first  # type: ignore[assignment]
+    for _ in range(2):
+        idle.inbox.expect(idle.loop)
+    idle.turn()
+    assert idle.loop.rings == 1
+    assert len(idle.loop.ready) == 1
+    assert not idle.inbox.bell
+    second.work(idle.inbox)
+    idle.job.work(idle.inbox)
+    assert len(idle.loop.ready) == 1
+    idle.end(rings=1)
+    assert first.outcomes == [first] and second.outcomes == [second]
+
+
+def test_race_4_a_look_that_makes_up_for_one_is_struck_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker has told the loop while that span, and nobody else rings; so the second one is made up for as well."""
+
+    def spin(latch: Any) -> bool:
+        if idle.spins == 2:
+            idle.job.work(idle.inbox)
+            assert latch.get(False, -1)
+        raise KeyboardInterrupt
+
+    idle = Idle(monkeypatch, spin)
+    for rings in 1, 2:
+        with pytest.raises(KeyboardInterrupt):
+            idle.turn()
+        gc.collect()
+        assert idle.loop.rings == rings
+        assert idle.spins == rings
+    assert not idle.job.done()
+    idle.end(rings=2)
 
 
 @pytest.mark.parametrize("told", [False, True])

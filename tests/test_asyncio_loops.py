@@ -239,6 +239,48 @@ def test_a_loop_that_has_looked_in_vain_sleeps_until_it_is_rung_for(looking: Loo
     looking.run(main)
 
 
+def test_a_loop_that_has_been_interrupted_sleeps(looking: Looking) -> None:
+    """The look that makes up for the one that was struck does not keep the next call's, nor that the other."""
+    loop = looking.run.new()
+    gates = [Gate(lambda: 5), Gate(lambda: 6)]
+    caught: list[BaseException] = []
+
+    def strike(latch: Any) -> bool:
+        looking.spin = lambda latch: False
+        raise KeyboardInterrupt
+
+    async def begin() -> Any:
+        return asyncio.create_task(run_sync(gates[0]))
+
+    async def go_on(first: Any) -> None:
+        second = asyncio.create_task(run_sync(gates[1]))
+        await asyncio.sleep(0)
+        caught.clear()
+        gc.collect()
+        before = looking.looks
+        for _ in range(20):
+            await asyncio.sleep(0.0005)  # two turns at least
+        assert looking.looks - before <= 10, "the loop does not sleep"
+        assert Inbox.of(loop).bell
+        for gate in gates:
+            gate.release.set()
+        assert [await first, await second] == [5, 6]
+
+    try:
+        looking.spin = strike
+        first = loop.run_until_complete(begin())
+        try:
+            loop.run_until_complete(asyncio.wait_for(first, DEADLINE))
+        except KeyboardInterrupt as error:
+            caught.append(error)
+        assert caught
+        loop.run_until_complete(asyncio.wait_for(go_on(first), DEADLINE))
+    finally:
+        for gate in gates:
+            gate.release.set()
+        loop.close()
+
+
 def test_calls_for_which_there_is_no_thread_are_not_in_flight(
     looking: Looking, monkeypatch: pytest.MonkeyPatch
 ) -> None:

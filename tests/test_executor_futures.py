@@ -108,6 +108,29 @@ def test_what_is_made(kind: Any) -> None:
         assert executor.submit(lambda: executor.submit(int).result()).result() == 0  # served within the wait
 
 
+def test_a_timeout_that_is_shorter_than_a_spin_is_not_spun_for(kind: Any) -> None:
+    spins: list[Any] = []
+
+    def stand_by(latch: Any) -> None:
+        spins.append(latch)
+        future.cached_begin()
+        future.cached_resolve(5, None)
+
+    cache = SimpleNamespace(_spin=35, _new_latch=default_cache._new_latch)
+    pool: Any = SimpleNamespace(lease=False, cache=cache, stand_by=stand_by)
+    future = kind(pool, CALL)
+    for wait in future.result, future.exception:
+        for timeout in -1, 0, 1e-9, 35e-6, 4 * 35e-6:  # the last is how long one may take
+            with pytest.raises(TimeoutError):
+                wait(timeout)
+    assert not spins
+    for wait, outcome in ("result", 5), ("exception", None):
+        for timeout in 5 * 35e-6, DEADLINE, None:
+            future = kind(pool, CALL)
+            assert getattr(future, wait)(timeout) == outcome
+            assert spins.pop() is future.cached_latch
+
+
 # The standard library's contract
 
 

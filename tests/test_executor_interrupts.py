@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import gc
 import math
 import signal
@@ -14,6 +15,7 @@ import pytest
 from conftest import DEADLINE, until
 from steps import OPCODES, Injection, at_each_opcode, codes
 
+import threadcache._cache
 import threadcache._future
 import threadcache._pool
 import threadcache._runner
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 LIMITS = [1, 2, 8, math.inf]
 POOL = codes(threadcache._pool, threadcache._runner, threadcache._future)
+CACHE = codes(threadcache._cache)
 
 
 def refuse(target: Any, args: tuple[()]) -> None:
@@ -242,3 +245,86 @@ def finalizer_strikes(workers: float, target: int) -> bool:
     if injection.struck:
         assert results.get(timeout=DEADLINE) in {0, "cannot schedule new futures after shutdown"}
     return injection.struck
+
+
+def test_race_3_a_finalizer_in_a_runner_that_parks_may_submit_and_wait(cache: ThreadCache) -> None:
+    """The runner underneath is the one that has parked, and whoever calls it there calls itself."""
+    cache._spins = True  # so it lingers, however short
+    waited: list[int] = []
+    with CachedThreadPoolExecutor(4, cache=cache) as executor:
+        pool: Any = executor._CachedThreadPoolExecutor__pool  # type: ignore[attr-defined]
+
+        def finalize() -> None:
+            if pool.parked:
+                del pool.tell_waiting
+                future = executor.submit(int)
+                waited.append(len(concurrent.futures.wait([future], DEADLINE / 3).done))
+
+        pool.tell_waiting = finalize
+        assert executor.submit(pow, 2, 3).result(DEADLINE) == 8
+        until(lambda: waited)
+    assert waited == [1]
+
+
+@pytest.mark.parametrize("limit", [2, None])
+def test_whoever_stands_by_is_interrupted_at_each_opcode(make_cache: Harness, limit: int | None) -> None:
+    """What a worker or a runner has left to him gets a thread, though nothing is submitted after that."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    left = 0
+    for inject in at_each_opcode(where=POOL | CACHE):
+        spinning = Spinning(make_cache(), limit)
+        try:
+            raised = inject(interrupt, spinning.stand_by)
+            assert isinstance(raised, KeyboardInterrupt) == inject.struck
+            left += spinning.has_left
+            if not spinning.has_left:
+                spinning.go_on()
+            assert spinning.second.wait(DEADLINE / 3), f"nobody comes after an interrupt at opcode {inject.target}"
+        finally:
+            spinning.release.set()
+    assert left > 10
+
+
+class Spinning:
+    """A latch with two jobs in the line, the first of which begins while it is spun on, and blocks."""
+
+    def __init__(self, cache: ThreadCache, limit: int | None) -> None:
+        self.cache = cache
+        self.begun, self.release, self.second = threading.Event(), threading.Event(), threading.Event()
+        self.spinning = self.has_left = False
+        self.held: list[Any] = []
+        cache._start_thread = lambda *call: self.held.append(call)
+        if limit is None:
+            self._stand_by: Any = cache._stand_by
+            for job in self.first, self.second.set:
+                cache.start_thread_soon(job, lambda outcome: None)
+        else:
+            executor = CachedThreadPoolExecutor(limit, at_exit="abandon", cache=cache)
+            self._stand_by = executor._CachedThreadPoolExecutor__pool.stand_by  # type: ignore[attr-defined]
+            self.futures = [executor.submit(job) for job in (self.first, self.second.set)]
+        assert len(self.held) == 1  # the second job counts on it
+        cache._start_thread = start_thread
+
+    def first(self) -> None:
+        self.begun.set()
+        assert self.release.wait(DEADLINE)
+
+    def go_on(self) -> None:
+        start_thread(*self.held.pop())
+        assert self.begun.wait(DEADLINE)
+
+    def stand_by(self) -> None:
+        self._stand_by(self)
+
+    def is_spinning(self) -> bool:
+        return self.spinning
+
+    def get(self, wait: bool, timeout: float) -> bool:
+        self.spinning = True
+        self.go_on()
+        assert not self.second.is_set()
+        self.spinning, self.has_left = False, True
+        return False

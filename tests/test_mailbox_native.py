@@ -264,6 +264,31 @@ else:
 """)
 
 
+def test_who_is_displaced_has_not_missed() -> None:
+    """It has not spun for as long as it might have, and so the next one of its kind spins, too."""
+    run("""
+import importlib.util
+spec = importlib.util.find_spec("threadcache._native")
+def wait(box):
+    start = time.monotonic()
+    assert not box.get(True, 0)
+    return time.monotonic() - start
+for attempt in range(10):
+    module = importlib.util.module_from_spec(spec)  # which has learnt nothing yet
+    spec.loader.exec_module(module)
+    module.set_cores(2)
+    first = module.Mailbox(LONG)
+    finish = in_thread(wait, first)
+    until(lambda: first.is_spinning() or not finish.thread.is_alive())
+    last = spun(module.Mailbox(SPIN * 1e6, True))
+    if finish() < 0.9 and last:
+        break
+else:
+    raise AssertionError("nobody gives up his place")
+assert spun(module.Mailbox(SPIN * 1e6))
+""")
+
+
 def test_a_signal_during_the_spin_is_not_slept_through() -> None:
     """Parking does not notice a signal that has come before, so somebody must look in between."""
     run(
