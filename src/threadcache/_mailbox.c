@@ -97,7 +97,7 @@ typedef struct {
     PyObject_HEAD
     atomic_int word;
     atomic_int spins;
-    int shared;   /* which backoff; constant */
+    int shared;   /* which backoff; whether its owner may be the main thread; constant */
     int64_t spin; /* nanoseconds; constant */
     PyThread_type_lock lock;
     State *state; /* the module's, which the type keeps alive; constant */
@@ -338,32 +338,27 @@ mailbox_get(Mailbox *self, PyObject *const *args, Py_ssize_t count)
         return NULL;
     }
     int64_t start = wait > 0 ? now() : 0;
-    if (spins) {
-        int hit;
-        atomic_exchange_explicit(&self->spins, 1, memory_order_acq_rel);
+    for (;; spins = 0) {
+        int result;
+        if (spins) {
+            atomic_exchange_explicit(&self->spins, 1, memory_order_acq_rel);
+        }
         Py_BEGIN_ALLOW_THREADS
-        hit = spin(self);
+        result = spins && spin(self) ? 1 : wait == 0 ? 0 : -1;
+        /* Only a thread that is parked already is woken by a signal, so one that has come while the main thread was
+           spinning would have to wait for the token. Workers get no signals, and so park without a look: that costs the
+           GIL, and comes too late if the interpreter has gone meanwhile. */
+        if (result < 0 && !(spins && self->shared)) {
+            atomic_exchange_explicit(&self->spins, 0, memory_order_acq_rel);
+            int64_t left = wait > 0 ? wait - (now() - start) : -1; /* now() + wait may be more than fits */
+            result = park(self, wait < 0 ? -1 : left <= 0 ? 0 : (left + 999) / 1000);
+        }
         Py_END_ALLOW_THREADS
         atomic_exchange_explicit(&self->spins, 0, memory_order_acq_rel);
-        if (hit || wait == 0) {
-            return PyBool_FromLong(hit && take(self));
-        }
-        /* Only a thread that is parked already is woken by a signal, so one that came meanwhile would have to wait for
-           the token. Taking the GIL to see it costs nothing that counts: misses are rare. */
-        if (PyErr_CheckSignals() < 0) {
-            return NULL;
-        }
-    }
-    for (;;) {
-        int result;
-        Py_BEGIN_ALLOW_THREADS
-        int64_t left = wait > 0 ? wait - (now() - start) : -1; /* now() + wait may be more than fits */
-        result = park(self, wait < 0 ? -1 : left <= 0 ? 0 : (left + 999) / 1000);
-        Py_END_ALLOW_THREADS
         if (result >= 0) {
             return PyBool_FromLong(result && take(self));
         }
-        /* A signal has come. If its handler raises, the token stays where it is. */
+        /* A signal may have come. If its handler raises, the token stays where it is. */
         if (PyErr_CheckSignals() < 0) {
             return NULL;
         }

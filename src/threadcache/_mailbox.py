@@ -44,7 +44,8 @@ class Mailbox:
 
     Args:
         spin: Microseconds that the native mailbox's owner looks for the token before it parks.
-        shared: What it learns from that: with those of workers (False), or with all others (True).
+        shared: With whom it learns from that: with those of workers (False), or with all others (True), whose owner may
+            be the main thread, and hears of signals.
     """
 
     __slots__ = ("get", "is_empty", "is_spinning", "put")

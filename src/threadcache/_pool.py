@@ -316,7 +316,7 @@ class Pool:
         if get_ident() in self.running:
             raise RuntimeError("cannot join current thread")  # in the standard library's words
         while True:
-            mailbox = self.cache._new_mailbox()
+            mailbox = self.cache._new_latch()
             self.waiting.append(mailbox.put)
             if not self.is_empty():
                 self.ensure_or_serve()
