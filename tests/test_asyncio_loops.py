@@ -30,6 +30,10 @@ def run(request: pytest.FixtureRequest) -> Iterator[Loops]:
     yield from make_loops(request.param)
 
 
+kinds_that_look = pytest.mark.parametrize("run", [kind for kind in PLAIN if kind != "uvloop"], indirect=True)
+"""uvloop's loops don't look."""
+
+
 def test_uvloop_is_among_the_loops() -> None:
     pytest.importorskip("uvloop", reason="uvloop is not installed")
     assert "uvloop" in PLAIN
@@ -125,8 +129,8 @@ def test_results_are_handed_out_in_the_order_in_which_they_came(run: Loops) -> N
 
 @pytest.fixture
 def looking(run: Loops, monkeypatch: pytest.MonkeyPatch) -> Looking:
-    if run.kind == "uvloop" or not default_cache._spins:
-        pytest.skip("such a loop does not look, or the mailbox does not spin")
+    if not default_cache._spins:
+        pytest.skip("the mailbox does not spin")
     return Looking(run, monkeypatch)
 
 
@@ -151,6 +155,7 @@ class Looking:
         monkeypatch.setattr(default_cache, "_stand_by", stand_by)
 
 
+@kinds_that_look
 def test_a_result_that_comes_while_the_loop_spins_needs_no_ring(looking: Looking) -> None:
     gates = [Gate(lambda number=number: number) for number in range(20)]
 
@@ -169,6 +174,7 @@ def test_a_result_that_comes_while_the_loop_spins_needs_no_ring(looking: Looking
     looking.run(main)
 
 
+@kinds_that_look
 def test_results_that_come_together_while_the_loop_spins_need_no_ring(looking: Looking) -> None:
     gates = [Gate(lambda number=number: number) for number in range(5)]
 
@@ -186,6 +192,7 @@ def test_results_that_come_together_while_the_loop_spins_need_no_ring(looking: L
     looking.run(main)
 
 
+@kinds_that_look
 def test_a_loop_that_looks_does_what_else_there_is_to_do(looking: Looking) -> None:
     """Callbacks and timers have their turn between two looks, and while there are any, it does not spin."""
 
@@ -209,6 +216,7 @@ def test_a_loop_that_looks_does_what_else_there_is_to_do(looking: Looking) -> No
     looking.run(main)
 
 
+@kinds_that_look
 def test_a_loop_that_has_looked_in_vain_sleeps_until_it_is_rung_for(looking: Looking) -> None:
     """And one that has had its last result sleeps, too: the bell is in its place, and nobody looks."""
 
@@ -239,6 +247,7 @@ def test_a_loop_that_has_looked_in_vain_sleeps_until_it_is_rung_for(looking: Loo
     looking.run(main)
 
 
+@kinds_that_look
 def test_a_loop_that_has_been_interrupted_sleeps(looking: Looking) -> None:
     """The look that makes up for the one that was struck does not keep the next call's, nor that the other."""
     loop = looking.run.new()
@@ -281,6 +290,7 @@ def test_a_loop_that_has_been_interrupted_sleeps(looking: Looking) -> None:
         loop.close()
 
 
+@kinds_that_look
 def test_calls_for_which_there_is_no_thread_are_not_in_flight(
     looking: Looking, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -112,7 +112,7 @@ def test_g5_a_spinner_counts_on_a_worker_that_still_delivers(cache: ThreadCache)
     cache.start_thread_soon(int, lambda outcome: done.set())
     cache._stand_by(cache._new_latch())
     assert not done.is_set()
-    assert cache.stats().started == 1
+    assert cache.stats().workers == 1
     go_on.set()
     assert done.wait(DEADLINE)
 

@@ -42,7 +42,9 @@ the claimant puts into the mailbox that it found there.
 
 *mailbox*: see `_mailbox`. What it hands over is no job but the word "get up and look at the line".
 
-*_standby*: the latch of who was the last to begin to spin for a job's result.
+*_standby*: the latch of who was the last to begin to spin for a job's result. *_left*: whether a worker has left it to
+a spinner to wake the next one. (Without that, a spinner would take the job that its own worker is about to claim for
+one that nobody comes for, and start a thread: G5.)
 
 *_waking*: the worker that was last told so. Nothing depends on it being right or recent: it says whom to ask.
 
@@ -127,8 +129,8 @@ Races
    it would have begun its job or delivered it. If it was in the middle of a submission, that is the parent's.
 
 8. *A `deliver` that blocks.* Its worker may be called, but is not on its way, since it is delivering. So the job that
-   it was called for may have to wait for it, with what was left to somebody who stands by, and only until the next
-   submission, which wakes somebody else, who takes that job first.
+   it was called for may have to wait for it, and only until the next submission, which wakes somebody else, who takes
+   that job first.
 
 9. *Struck after standing by.* A spinner comes back (1), and makes sure that somebody is on the way (2). A signal
    handler or a finalizer that runs between the two, and waits there for a job that was left to the spinner, keeps (2)
@@ -252,6 +254,7 @@ class ThreadCache:
         self._tallies: list[Tally] = []
         self._spare_tallies: deque[Tally] = deque()
         self._standby = self._new_latch()
+        self._left = False
         self._waking = Worker(self)  # never started, and not on its way
         self._waking.mailbox.get(False, -1)
         self._spare_tallies.append(self._waking.tally)
@@ -339,13 +342,13 @@ class ThreadCache:
 
     def _wake_next(self, by_worker: bool = True) -> None:
         """What a worker does that leaves jobs in the line, and who has stood by."""
+        self._left = True  # before the look: a spinner that ends then finds it
         if self._standby.is_spinning():
             return
+        self._left = False  # before the look at whom to wake: what others have left there is seen to as well
         refusal = None
         waking = self._waking
-        # A spinner counts on a worker that delivers, too (race 8): it is no submitter, and this may be the one that its
-        # own job has called and that has not been scheduled since; another would be one too many (G5).
-        if waking.mailbox.is_empty() or (waking.delivering if by_worker else waking.ident == get_ident()):
+        if waking.mailbox.is_empty() or waking.delivering or waking.ident == get_ident():
             refusal = self._wake(by_worker)
         if refusal is not None and self._idle:  # who has listed itself since may have seen an empty line before
             refusal = self._wake(by_worker)
@@ -354,13 +357,13 @@ class ThreadCache:
             warn(f"{self!r} got no thread ({refusal}): {len(self._line)} jobs wait for a worker to become free")
 
     def _stand_by(self, latch: MailboxLike) -> bool:
-        """Spin for what a job puts into ``latch``, as one of those who follow the rule."""
+        """Spin for what a job puts into ``latch``, and wake somebody afterwards if a worker has left that to us."""
         try:
             try:
                 self._standby = latch
                 return latch.get(True, 0)
             finally:
-                if self._line:
+                if self._left:
                     self._wake_next(by_worker=False)
         except BaseException:
             if self._line:

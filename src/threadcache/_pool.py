@@ -16,7 +16,8 @@ The facts
 ``parked``   mailboxes of runners that wait for the next future, still with their worker and number. In a pool of one
              the runner keeps its worker (*lease*) and waits there; in others one that finds nobody there spins before
              it gives its worker back: what is submitted in that moment costs neither a job of the cache's nor a runner.
-``standby``  the latch of who was the last to begin to spin for a future.
+``standby``  the latch of who was the last to begin to spin for a future; ``left``, whether a runner has left it to a
+             spinner to send for the next one.
 ``closed``   no future is accepted any more. Set once, never taken back; so is ``broken``, by a failing initializer.
 ``waiting``  mailboxes of those that wait until a closed pool is done. A runner that parks or ends fills them.
 
@@ -178,6 +179,7 @@ class Pool:
         self.unpark: Iterator[object] = map(operator.call, iter(self.parked.pop, None))
         self.coming = [True]  # nobody is on the way
         self.standby = self.cache._new_latch()
+        self.left = False
         self.initialized = threading.local()  # `context`, as the initializer has left it in a thread
         # The same of those that wait until a closed pool is done.
         self.waiting: list[Callable[[], object]] = []
@@ -251,18 +253,23 @@ class Pool:
 
     def send_for_next(self) -> None:
         """What a runner does that leaves futures in the line, and who has stood by."""
-        if self.line and self.numbers and not self.standby.is_spinning():
+        self.left = True  # in the order of `ThreadCache._wake_next`
+        if self.standby.is_spinning():
+            return
+        self.left = False
+        if self.line and self.numbers:
             with suppress(RuntimeError, MemoryError):  # race 6
                 self.ensure()
 
     def stand_by(self, latch: MailboxLike) -> None:
-        """Spin for what a runner puts into ``latch``, as one of those who follow the rule."""
+        """Spin for what a runner puts into ``latch``, and send for another one if a runner has left that to us."""
         try:
             try:
                 self.standby = latch
                 latch.get(True, 0)
             finally:
-                self.send_for_next()
+                if self.left:
+                    self.send_for_next()
         except BaseException:
             self.send_for_next()  # that may have been interrupted
             raise
