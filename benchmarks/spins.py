@@ -36,14 +36,6 @@ ratio to that of the cheapest peer of the same run. Rows named cpu are CPU time 
 [benchmarks/README](../benchmarks/README.md) tells of each row.
 """
 
-CONCLUSION = """\
-A spin must outlast what stands between two jobs of one conversation: sixteen answers and the sixteen calls that follow
-them, or an executor that is closed and the next one that is made. That is some 30 µs here, and what it is in favour of.
-Against it is work that comes a little later than the spin is long, on and on: 20,000 jobs a second leave 50 µs between
-two, and a spin of that length finds each of them, having burnt a core. The default, 35 µs, is above the one and below
-the other.
-"""
-
 
 def _measure(length: float, rounds: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
@@ -75,8 +67,7 @@ def _document(results: Mapping[float, dict[str, Any]]) -> Iterator[str]:
         cells = [table[length].get(row, ("–", "–")) for length in results]
         yield f"| {row} | {cells[0][0]} | " + " | ".join(cell for _, cell in cells) + " |"
     yield ""
-    yield CONCLUSION
-    yield f"Measured with `python benchmarks/spins.py {shlex.join(sys.argv[1:])}`".rstrip(" `") + "` on:"
+    yield f"Measured with `{shlex.join(('python', 'benchmarks/spins.py', *sys.argv[1:]))}` on:"
     yield ""
     for name in ("date", "revision", "cpu", "virtual machine", "cores", "system", "python", "gil", "versions"):
         if name in machine:

@@ -116,7 +116,7 @@ def test_a_timeout_that_is_shorter_than_a_spin_is_not_spun_for(kind: Any) -> Non
         future.cached_begin()
         future.cached_resolve(5, None)
 
-    cache = SimpleNamespace(_spin=35, _new_latch=default_cache._new_latch)
+    cache = SimpleNamespace(_longest_spin=4 * 35e-6, _new_latch=default_cache._new_latch)
     pool: Any = SimpleNamespace(lease=False, cache=cache, stand_by=stand_by)
     future = kind(pool, CALL)
     for wait in future.result, future.exception:

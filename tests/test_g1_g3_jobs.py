@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import Counter
 from functools import partial
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import DEADLINE, call, child, until
+from outcome import AlreadyUsedError, Value
 
+import threadcache._worker
 from threadcache import ThreadCache
 from threadcache._threads import start_thread
 
@@ -35,6 +38,27 @@ def test_g1_fn_then_deliver_once_in_the_same_worker(cache: ThreadCache) -> None:
     until(lambda: cache.stats().idle)
     assert [what for what, _ in log] == ["fn", "deliver"]
     assert len({thread for _, thread in log} - {threading.get_ident()}) == 1
+
+
+def test_g1_a_result_is_a_value_like_any_other(cache: ThreadCache) -> None:
+    """Though it is not made by its constructor, which takes longer than all the rest of a job."""
+    results: SimpleQueue[Any] = SimpleQueue()
+    cache.start_thread_soon(lambda: "result", results.put)
+    made = results.get(timeout=DEADLINE)
+    assert (type(made), made, hash(made)) == (Value, Value("result"), hash(Value("result")))
+    assert made.unwrap() == "result"
+    with pytest.raises(AlreadyUsedError):
+        made.unwrap()
+
+
+def test_g1_a_value_of_another_shape_is_made_by_its_constructor(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Other(Value[Any]):
+        __slots__ = ("more",)
+
+    monkeypatch.setattr(threadcache._worker, "Value", Other)
+    assert threadcache._worker._value_maker() is Other
+    monkeypatch.undo()
+    assert threadcache._worker._value_maker() is not Value or sys.implementation.name != "cpython"
 
 
 class Peculiar(BaseException):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MAILBOX", "MOST_SPIN", "SPIN", "WHY", "Mailbox", "name_system_thread"]
+__all__ = ["LONGEST", "MAILBOX", "MOST_SPIN", "SPIN", "WHY", "Mailbox", "name_system_thread"]
 
 _CHOICE = os.environ.get("THREADCACHE_MAILBOX", "")
 if _CHOICE not in {"", "pure", "native"}:
@@ -30,7 +30,7 @@ if _CHOICE == "pure":
     WHY = "THREADCACHE_MAILBOX says so"
 else:
     try:
-        from ._native import Mailbox, set_cores
+        from ._native import LONGEST, Mailbox, set_cores
         from ._native import name_thread as name_system_thread
     except ImportError as error:
         if _CHOICE == "native":
@@ -40,6 +40,8 @@ else:
         MAILBOX = "native"
 if MAILBOX == "pure":
     from ._mailbox import Mailbox
+
+    LONGEST = 0
 
 MOST_SPIN = 1_000_000
 """Microseconds. Nobody wants a second, and there it ends."""

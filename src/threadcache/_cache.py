@@ -77,15 +77,14 @@ The rule
     or starts one worker otherwise.
 
 A submitter does it after appending; a worker that has claimed a job while there are more does it before it begins to
-run its own. So of a thousand jobs submitted at a stroke the first wakes a worker and
-999 get by without a system call, and yet none of them waits for another to end: a worker that blocks in its job has
-woken its successor.
+run its own. So of a thousand jobs submitted at a stroke the first wakes a worker and 999 get by without a system call,
+and yet none of them waits for another to end: a worker that blocks in its job has woken its successor.
 
-A worker need not if somebody *stands by*: a thread that waits for a result, spins for it without the GIL, and makes
-sure of the same when it has stopped (`_stand_by`). It is awake already, and mostly there is nothing left to be done by
-then. If the worker's job blocks instead, its successor comes later by the rest of the spin. That a latch is being spun
-on is said by the mailbox itself, from before its owner gives up the GIL until it has it again, so a spin that has ended
-is nobody's promise any more. (Race 9 is the limit of that.)
+A worker may leave that to somebody who *stands by*: a thread that waits for a result, spins for it without the GIL, and
+makes sure of the same when it has stopped (`_stand_by`). It is awake already, and mostly there is nothing left to be
+done by then. If the worker's job blocks instead, its successor comes later by the rest of the spin. That a latch is
+being spun on is said by the mailbox itself, from before its owner gives up the GIL until it has it again, so a spin
+that has ended is nobody's promise any more. (Race 9 is the limit of that.)
 
 Why that is enough. Let S append job J and then find W on its way. W takes its token and then pops. If W's pop came
 before S's append, then so did its taking of the token, and S would have found the mailbox empty. So it comes after,
@@ -154,7 +153,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _debug
-from ._backend import MAILBOX, MOST_SPIN, SPIN, Mailbox
+from ._backend import LONGEST, MOST_SPIN, SPIN, Mailbox
 from ._stats import JobInfo, Stats, Tally
 from ._threads import DAEMON, on_shutdown, start_thread, wait_for_end, warn
 from ._worker import Worker
@@ -194,8 +193,9 @@ class ThreadCache:
         on_worker_exit: The same, in a worker that leaves; not in workers that the interpreter's exit cuts off.
         warn_at: Issue one `RuntimeWarning` when this many threads live. Nothing but a warning: the cache has no limit.
         spin: Microseconds that the warmest idle worker looks for its next job before it parks; so does who waits for a
-            front end's result. 0: never. None: what ``THREADCACHE_SPIN`` says, or 35. Only the native mailbox spins,
-            and not on a single core, nor where it rarely finds anything.
+            front end's result. After a spin in vain the next one may last four times as long. 0: never. None: what
+            ``THREADCACHE_SPIN`` says, or 35. Only the native mailbox spins, and not on a single core, nor where it
+            rarely finds anything.
 
     Raises:
         TypeError: An argument has the wrong type.
@@ -233,7 +233,8 @@ class ThreadCache:
         self._spin = SPIN if spin is None else check_number("spin", spin)
         if self._spin > MOST_SPIN:
             raise ValueError(f"spin must be at most {MOST_SPIN} microseconds, not {spin}")
-        self._spins = MAILBOX == "native" and self._spin > 0
+        self._longest_spin = self._spin * LONGEST * 1e-6  # seconds
+        self._spins = self._longest_spin > 0
         self._new_mailbox = partial(_new_mailbox, self._spin, False)
         self._new_latch = partial(_new_mailbox, self._spin, True)
         self._start_thread = _start_thread

@@ -45,9 +45,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Call = tuple[Any, "Callable[..., Any]", tuple[Any, ...], dict[str, Any]]
 
-LONGEST = 4e-6
-"""Seconds that a spin may take, times what it is to take in microseconds; see the native mailbox's ``PROBE``."""
-
 Base = concurrent.futures.Future
 
 
@@ -106,7 +103,7 @@ class Future(Base[T]):
     def _await(self, timeout: float | None) -> None:
         """Run it, where nobody but the calling thread ever could; or spin for it, for a while."""
         pool = self.cached_pool
-        if self.done() or (timeout is not None and timeout <= pool.cache._spin * LONGEST):
+        if self.done() or (timeout is not None and timeout <= pool.cache._longest_spin):
             return
         if timeout is None and pool.lease:
             pool.help(self)

@@ -486,7 +486,9 @@ native_exec(PyObject *module)
     }
     int failed = PyModule_AddObjectRef(module, "Mailbox", type);
     Py_DECREF(type);
-    return failed < 0 || PyModule_AddIntConstant(module, "sees_gil", state->gil != NULL) < 0 ? -1 : 0;
+    failed = failed < 0 || PyModule_AddIntConstant(module, "sees_gil", state->gil != NULL) < 0 ||
+             PyModule_AddIntConstant(module, "LONGEST", 1 + PROBE) < 0;
+    return failed ? -1 : 0;
 }
 
 static PyModuleDef_Slot native_slots[] = {
