@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from conftest import DEADLINE, until
 from explorer import VISIBLE, Deadlock, Run, explore
-from steps import CODES, at_each_opcode, codes
+from steps import CODES, OPCODES, at_each_opcode, codes
 from test_asyncio_calls import PLAIN, Gate, Loops, make_loops
 from test_asyncio_limiters import Semaphore
 from test_g7_references import BIASED, REFCOUNTING
@@ -456,7 +456,7 @@ def test_race_4_interrupted_at_each_opcode_of_a_look_that_spins(monkeypatch: pyt
         raise KeyboardInterrupt
 
     spun = 0
-    for inject in at_each_opcode(between_calls=True, where=LOOK):
+    for inject in at_each_opcode(between_calls=OPCODES, where=LOOK):
         idle = Idle(monkeypatch, spin)
         raised = inject(interrupt, idle.turn)
         assert isinstance(raised, KeyboardInterrupt) == inject.struck
@@ -548,7 +548,7 @@ def test_race_4_interrupted_at_each_opcode_of_the_look(run: Loops, then: str) ->
         await call()
 
     loops: list[Any] = []
-    for inject in at_each_opcode(between_calls=True, where=LOOK):
+    for inject in at_each_opcode(between_calls=OPCODES, where=LOOK):
         loop, limiter = run.new(), Semaphore(4)
         loops.append(loop)
         # One that ends after the interrupt has a ring of its own, and so the others must do without it.
