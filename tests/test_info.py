@@ -30,7 +30,7 @@ def test_info_tells_what_is_in_use() -> None:
     assert rows["threadcache"] == threadcache.__version__
     assert rows["Python"] == f"{version}, {sys.implementation.name}, {gil}, {sys.platform}"
     assert rows["mailbox"].split(":")[0] == MAILBOX
-    assert rows["spin"] == ("35 µs" if MAILBOX == "native" else "never")
+    assert rows["spin"] == ("20 µs" if MAILBOX == "native" else "never")
     assert rows["debug mode"] == "off"
     assert rows["name"] == "threadcache worker"
     assert rows["warn_at"] == "1000 threads"

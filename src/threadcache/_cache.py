@@ -194,7 +194,7 @@ class ThreadCache:
         warn_at: Issue one `RuntimeWarning` when this many threads live. Nothing but a warning: the cache has no limit.
         spin: Microseconds that the warmest idle worker looks for its next job before it parks; so does who waits for a
             front end's result. After a spin in vain the next one may last four times as long. 0: never. None: what
-            ``THREADCACHE_SPIN`` says, or 35. Only the native mailbox spins, and not on a single core, nor where it
+            ``THREADCACHE_SPIN`` says, or 20. Only the native mailbox spins, and not on a single core, nor where it
             rarely finds anything.
 
     Raises:
