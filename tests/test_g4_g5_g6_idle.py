@@ -117,6 +117,18 @@ def test_g5_a_spinner_counts_on_a_worker_that_still_delivers(cache: ThreadCache)
     assert done.wait(DEADLINE)
 
 
+def test_g5_a_spinner_wakes_nobody_for_a_line_that_has_become_empty(make_cache: Harness) -> None:
+    """A worker has left the next job to it, and then come back for that job itself."""
+    cache = make_cache()
+    assert call(cache, lambda: 1) == 1
+    until(lambda: cache.stats().idle == 1)
+    listed = list(cache._idle.items())
+    cache._left = True
+    cache._stand_by(cache._new_latch())
+    assert list(cache._idle.items()) == listed
+    assert not cache._left
+
+
 class Spy:
     """A mailbox that notes how long it was asked to wait."""
 

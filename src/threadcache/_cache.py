@@ -193,8 +193,8 @@ class ThreadCache:
         on_worker_exit: The same, in a worker that leaves; not in workers that the interpreter's exit cuts off.
         warn_at: Issue one `RuntimeWarning` when this many threads live. Nothing but a warning: the cache has no limit.
         spin: Microseconds that the warmest idle worker looks for its next job before it parks; so does who waits for a
-            front end's result. After a spin in vain the next one may last four times as long. 0: never. None: what
-            ``THREADCACHE_SPIN`` says, or 20. Only the native mailbox spins, and not on a single core, nor where it
+            front end's result. While the two find each other so, twice as long; after a spin in vain, four times as
+            long. 0: never. None: what ``THREADCACHE_SPIN`` says, or 20. Only the native mailbox spins, and not on a single core, nor where it
             rarely finds anything.
 
     Raises:
@@ -347,6 +347,8 @@ class ThreadCache:
         if self._standby.is_spinning():
             return
         self._left = False  # before the look at whom to wake: what others have left there is seen to as well
+        if not self._line:
+            return  # a worker that is woken for nothing takes the GIL from those who have something to do
         refusal = None
         waking = self._waking
         if waking.mailbox.is_empty() or waking.delivering or waking.ident == get_ident():
