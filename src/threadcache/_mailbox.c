@@ -38,6 +38,11 @@
    miss is longer. If it ends after the usual length, that is a *late* hit: the next spins are of the usual length, and
    show whether the other side is awake, or whether its tokens are just that slow, which is a miss like any other.
 
+   Where both kinds spin, each for the other, there is a conversation, as of an event loop and its workers: many calls go
+   one way at a stroke and come back at a stroke. One token that comes too late costs it two wake-ups, and the spins that
+   they outlast. So after a hit of one kind the other's spins are twice as long for a while. Where only workers spin,
+   for jobs that nobody waits for, a longer spin would save nobody anything but cost CPU time.
+
    With one core to run on there is nobody to wait for, and the owner gives its core away a few times instead: whoever
    wants to put gets it, and finds nobody parked.
 
@@ -66,10 +71,15 @@
 /* By how many times its length a spin after a miss is longer. It must outlast a wake-up, which takes 20 to 50 us. */
 #define PROBE 3
 
+/* By how many times its length a spin is longer in a conversation, and for how many spins one hit counts as that. Two
+   lengths are enough for sixteen calls of an event loop, which come back at a stroke and are made anew at a stroke. */
+#define TALK 1
+#define TALKS 4
+
 /* Nanoseconds that a spinner with a token waits for the GIL at the most. A putter that goes on to wait, in a lock, a
-   future or an event loop's selector, is there in 1 to 10 us, and in 50 if it makes sixteen calls before; one that goes
+   future or an event loop's selector, is there in 1 to 10 us, and in 70 if it makes sixteen calls before; one that goes
    on computing keeps it for 5 ms. */
-#define GIL_PATIENCE 50000
+#define GIL_PATIENCE 100000
 
 /* The same where the GIL cannot be looked at. */
 #define GUESS 3000
@@ -84,6 +94,7 @@ typedef struct {
     atomic_uint skip;   /* waits that are still to do without */
     atomic_uint missed; /* what it was set to by the last miss */
     atomic_uint trusts; /* whether the last spin was a late hit */
+    atomic_uint talks;  /* spins that are still to be longer since the other kind has hit */
 } Backoff;
 
 typedef struct {
@@ -181,7 +192,9 @@ learn(Mailbox *self, int hit, int late)
             set(&backoffs[shared].missed, 0);
         }
     }
-    if (!hit) {
+    if (hit) {
+        set(&backoffs[!self->shared].talks, TALKS);
+    } else {
         Backoff *backoff = &backoffs[self->shared];
         unsigned missed = get(&backoff->missed) * 2 + 1;
         missed = missed < MOST_SKIPPED ? missed : MOST_SKIPPED;
@@ -209,7 +222,13 @@ spin(Mailbox *self)
     uintptr_t newest = me;
     Backoff *backoff = &state->backoffs[self->shared];
     int probes = get(&backoff->missed) != 0 && !get(&backoff->trusts), full = 0;
-    int64_t time = now(), late = time + self->spin, end = probes ? late + PROBE * self->spin : late;
+    unsigned talks = get(&backoff->talks);
+    int64_t usual = self->spin;
+    if (talks != 0) {
+        set(&backoff->talks, talks - 1);
+        usual += TALK * self->spin;
+    }
+    int64_t time = now(), late = time + usual, end = probes ? time + (1 + PROBE) * self->spin : late;
     atomic_store_explicit(&state->spinner, me, memory_order_relaxed);
     do {
         for (int look = 0; look < LOOKS && !(full = is_full(self)); look++) {
