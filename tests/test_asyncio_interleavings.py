@@ -20,27 +20,29 @@ from test_g7_references import BIASED, REFCOUNTING
 from test_interleavings import FULL, everywhere
 
 import threadcache._inbox
+import threadcache._spinner
 from threadcache import default_cache
 from threadcache._inbox import Inbox, _Look
+from threadcache._spinner import Spinner
 from threadcache.asyncio import run_sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 # Without the GIL a ring's end may come at any time, in the thread that made it; a schedule could not be repeated.
-INBOX = codes(threadcache._inbox) - {threadcache._inbox._Look.__del__.__code__}
+INBOX = (codes(threadcache._inbox) | codes(threadcache._spinner)) - {threadcache._inbox._Look.__del__.__code__}
 if BIASED or not REFCOUNTING:
     # There finalizers run when they like, which is no step of a schedule: it must be the same again at the next run.
     INBOX -= {threadcache._inbox._Look.__del__.__code__, Inbox.forget.__code__}
 LOOK = {
-    *(method.__code__ for method in (Inbox.look, Inbox._spin, Inbox.answer)),
+    *(method.__code__ for method in (Inbox.look, Spinner.spin, Inbox.answer)),
     threadcache._inbox._Look.__call__.__code__,
 }
 
 
 @pytest.fixture(autouse=True)
 def _visible() -> Iterator[None]:
-    """Have the explorer and the injections look at `_inbox`, which is no part of the core.
+    """Have the explorer and the injections look at `_inbox` and `_spinner`, which are no part of the core.
 
     Rings have a finalizer there, and no collector may run one run's in the midst of another run.
     """
@@ -183,7 +185,7 @@ def looking(run: Run) -> Any:
             loop.turn()
         while loop.ready:  # the loop sleeps with the bell in its place
             loop.turn()
-        assert inbox.bell and not inbox.in_flight and not inbox._watching
+        assert inbox.bell and not inbox.in_flight and not inbox.spinner.watching
 
     run.spawn(main)
     watch(run, lambda: all(job.released for job in jobs))
@@ -294,7 +296,7 @@ class Idle:
             self.turn()
         assert self.job.outcomes == [self.job]
         assert self.loop.rings == rings
-        assert self.inbox.bell and not self.inbox._watching
+        assert self.inbox.bell and not self.inbox.spinner.watching
         self.loop.closed = True
 
 
@@ -308,7 +310,7 @@ def test_race_2_a_result_comes_as_the_loop_begins_to_spin(monkeypatch: pytest.Mo
             idle.job.work(idle.inbox)
             return None
 
-    idle.inbox._latch = Latch()  # type: ignore[assignment]
+    idle.inbox.spinner.latch = Latch()  # type: ignore[assignment]
     idle.turn()
     assert idle.job.done()
     idle.end()
@@ -320,7 +322,7 @@ def test_race_2_the_worker_tells_the_loop_when_that_has_stopped_spinning(monkeyp
     late: list[Any] = []
 
     def spin(latch: Any) -> bool:
-        late.append(idle.inbox._watching.pop())
+        late.append(idle.inbox.spinner.watching.pop())
         idle.inbox._results.append((idle.job, idle.job, idle.job))  # type: ignore[arg-type]
         return False
 
@@ -328,7 +330,7 @@ def test_race_2_the_worker_tells_the_loop_when_that_has_stopped_spinning(monkeyp
     idle.turn()
     assert idle.job.done()
     late[0]()
-    assert idle.inbox._latch.is_empty()
+    assert idle.inbox.spinner.latch.is_empty()
     idle.end()
     assert idle.spins == 1
 
@@ -438,6 +440,29 @@ def test_race_4_a_look_that_makes_up_for_one_is_struck_too(monkeypatch: pytest.M
     idle.end(rings=2)
 
 
+def test_race_4_interrupted_twice_while_it_spins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one strikes as the loop is about to stop watching."""
+
+    class Watching(list[Any]):
+        def pop(self, index: Any = -1) -> Any:
+            raise KeyboardInterrupt
+
+    def spin(latch: Any) -> bool:
+        raise KeyboardInterrupt
+
+    idle = Idle(monkeypatch, spin)
+    idle.inbox.spinner.watching = Watching()
+    with pytest.raises(KeyboardInterrupt):
+        idle.turn()
+    assert not idle.inbox.spinner.watching
+    gc.collect()
+    assert idle.loop.rings == 1
+    idle.inbox.spinner.watching = []
+    idle.spin = lambda latch: False
+    idle.job.work(idle.inbox)
+    idle.end(rings=2)
+
+
 @pytest.mark.parametrize("told", [False, True])
 def test_race_4_interrupted_at_each_opcode_of_a_look_that_spins(monkeypatch: pytest.MonkeyPatch, told: bool) -> None:
     """As long as somebody has the exception, the next result rings: nobody takes the loop for one that spins still.
@@ -448,7 +473,7 @@ def test_race_4_interrupted_at_each_opcode_of_a_look_that_spins(monkeypatch: pyt
 
     def spin(latch: Any) -> bool:
         if told:
-            late.append(idle.inbox._watching.pop())
+            late.append(idle.inbox.spinner.watching.pop())
             idle.inbox._results.append((idle.job, None, idle.job))  # type: ignore[arg-type]
         return False
 
@@ -461,10 +486,10 @@ def test_race_4_interrupted_at_each_opcode_of_a_look_that_spins(monkeypatch: pyt
         raised = inject(interrupt, idle.turn)
         assert isinstance(raised, KeyboardInterrupt) == inject.struck
         spun += idle.spins
-        assert not idle.inbox._watching
+        assert not idle.inbox.spinner.watching
         if late:
             late.pop()()
-            assert idle.inbox._latch.is_empty()
+            assert idle.inbox.spinner.latch.is_empty()
         another = Job(idle.loop) if idle.inbox._results or idle.job.done() else idle.job
         if idle.inbox.bell or not idle.loop.ready:  # or it has gone as far as to be called again
             another.work(idle.inbox)

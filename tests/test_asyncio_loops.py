@@ -228,7 +228,7 @@ def test_a_loop_that_has_looked_in_vain_sleeps_until_it_is_rung_for(looking: Loo
             """Let time pass; what wakes the loop is its clock."""
             before = looking.looks, looking.spins, len(loop.rings)
             for _ in range(20):
-                assert inbox.bell and not inbox._watching
+                assert inbox.bell and not inbox.spinner.watching
                 await asyncio.sleep(0.0005)
             assert (looking.looks, looking.spins, len(loop.rings)) == before
 

@@ -9,14 +9,13 @@ everything else that it has to do, and, when there is nothing else, by spinning 
 ``results``   a deque of (future, token, outcome), first in, first out. Workers append, the loop alone takes out.
 ``bell``      a dict with one entry while nobody has seen to it that the loop will look. Who takes the entry out rings,
               or is the loop itself and looks. The loop puts it back.
-``watching``  a list with one entry while the loop spins, the ``put`` of the latch that it spins on. Who takes it out
-              and calls it, in one, has told the loop, and need not ring.
+``spinner``   what the loop spins with, and how it is told meanwhile: see `_spinner`. Who has told it need not ring.
 ``in_flight`` how many results are to come. The loop's own; after an interrupt it may be wrong, which costs a spin.
 ``turn``      the number of the look that began last, the loop's own.
 ``ready``     the callbacks that the loop is to call next, to see whether there is anything else to do. This is
               `asyncio.BaseEventLoop`'s, and private; a loop without it, like uvloop's, does not spin.
 
-Every operation on the first three is one call of a C function, which takes the container's own lock where there is no
+Every operation on the first two is one call of a C function, which takes the container's own lock where there is no
 GIL; the order of two operations on the same container is therefore an order of everything before and after them.
 
 Races
@@ -27,11 +26,8 @@ Races
    If not, (4) came before some later (1), so the (2) after that finds the result. Were (2) before (1), a result that
    comes between them would be taken for announced, and never looked at.
 
-2. *A result comes as the loop begins to spin, or stops.* The loop, which has the bell's entry, begins to watch (1),
-   looks whether there are results (2), spins, ceases to watch (3), and goes on as in race 1. W, between (3) and (4)
-   of race 1, tries to take the watching entry. If that was before (1), then (2) finds the result. If W finds the
-   entry, the loop fails to take it back at (3): there is a result, and the latch has got a put or will get one. Nobody
-   waits for that: the next spin uses another latch. If it was after (3), race 1 says the rest.
+2. *A result comes as the loop begins to spin, or stops.* `_spinner` tells it. The loop has the bell's entry when it
+   begins, and goes on as in race 1 when it has stopped; W tells it between (3) and (4) of race 1.
 
 3. *The loop is closed.* The ring may find the loop closed, and asking before would not help: it may be closed between
    the question and the ring. So W rings, and if that fails asks whether the loop was closed. Or the loop is closed
@@ -56,10 +52,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import default_cache
-from ._threads import GIL
+from ._spinner import Spinner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from outcome import Outcome
 
@@ -85,7 +81,7 @@ class UncancellableFuture(asyncio.Future[Any]):
 class Inbox:
     """The inbox of one event loop."""
 
-    __slots__ = ("_latch", "_ready", "_results", "_tell", "_watching", "bell", "in_flight", "restore", "turn")
+    __slots__ = ("_ready", "_results", "bell", "in_flight", "restore", "spinner", "turn")
 
     def __init__(self, ready: deque[Any] | None = None) -> None:
         self._results: deque[tuple[asyncio.Future[Any], Token | None, Outcome[Any]]] = deque()
@@ -94,10 +90,7 @@ class Inbox:
         self.in_flight = 0
         self.turn = 0
         self._ready = ready
-        self._watching: list[Callable[[], object]] = []
-        # `next(tell)` takes the entry out and calls it, or raises IndexError.
-        self._tell: Iterator[object] = map(operator.call, iter(self._watching.pop, None))
-        self._latch = default_cache._new_latch()
+        self.spinner = Spinner()
 
     @classmethod
     def of(cls, loop: asyncio.AbstractEventLoop) -> Inbox:
@@ -113,13 +106,7 @@ class Inbox:
     def put(self, future: asyncio.Future[Any], token: Token | None, outcome: Outcome[Any]) -> None:
         """Have ``future``, of this inbox's loop, get ``outcome`` as its result. Called in a worker."""
         self._results.append((future, token, outcome))
-        if self._watching or not GIL:  # without the GIL the attempt is what orders it (race 2)
-            try:
-                next(self._tell)
-                return
-            except IndexError:
-                pass
-        if self.bell.pop(0, False):
+        if not self.spinner.tell() and self.bell.pop(0, False):
             _Look(self, future.get_loop()).ring()
 
     def expect(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -142,25 +129,10 @@ class Inbox:
         if self._ready is None or self.in_flight <= 0:
             return False
         if not self._ready:
-            if not self._spin():
+            if not self.spinner.spin(self._results):
                 return False
             self.answer(loop)
         return True
-
-    def _spin(self) -> bool:
-        """Wait a moment for a result, and return whether there is one."""
-        hit = False
-        try:
-            self._watching.append(self._latch.put)
-            hit = not self._results and default_cache._stand_by(self._latch)
-        finally:
-            if not hit:
-                try:
-                    self._watching.pop()
-                except IndexError:
-                    self._latch = default_cache._new_latch()  # race 2
-                    hit = True
-        return hit or bool(self._results)
 
     def answer(self, loop: asyncio.AbstractEventLoop) -> None:
         """Hand out all results. Called by the loop."""
@@ -180,8 +152,7 @@ class Inbox:
 
     def close(self) -> None:
         """Have nobody look any more."""
-        self._latch = default_cache._new_latch()  # for who has been told to put into the other one
-        self._watching.clear()
+        self.spinner.close()
         self.restore()
 
     def forget(self) -> None:

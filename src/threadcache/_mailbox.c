@@ -40,8 +40,8 @@
 
    Where both kinds spin, each for the other, there is a conversation, as of an event loop and its workers: many calls go
    one way at a stroke and come back at a stroke. One token that comes too late costs it two wake-ups, and the spins that
-   they outlast. So after a hit of one kind the other's spins are twice as long for a while. Where only workers spin,
-   for jobs that nobody waits for, a longer spin would save nobody anything but cost CPU time.
+   they outlast. So after a hit of one kind the other's spins are longer for a while. Where only workers spin, for jobs
+   that nobody waits for, a longer spin would save nobody anything but cost CPU time.
 
    With one core to run on there is nobody to wait for, and the owner gives its core away a few times instead: whoever
    wants to put gets it, and finds nobody parked.
@@ -71,9 +71,10 @@
 /* By how many times its length a spin after a miss is longer. It must outlast a wake-up, which takes 20 to 50 us. */
 #define PROBE 3
 
-/* By how many times its length a spin is longer in a conversation, and for how many spins one hit counts as that. Two
-   lengths are enough for sixteen calls of an event loop, which come back at a stroke and are made anew at a stroke. */
-#define TALK 1
+/* By how many times its length a spin is longer in a conversation, and for how many spins one hit counts as that. One
+   is enough for sixteen calls of an asyncio loop, which come back at a stroke and are made anew at a stroke: 30 us.
+   Trio takes 50 us of its own between one call and the next. */
+#define TALK 2
 #define TALKS 4
 
 /* Nanoseconds that a spinner with a token waits for the GIL at the most. A putter that goes on to wait, in a lock, a

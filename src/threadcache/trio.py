@@ -3,22 +3,37 @@
 Trio has a thread cache of its own, one object that `trio.lowlevel.start_thread_soon` and through it
 `trio.to_thread.run_sync` and Trio's files, paths and sockets call. `install` puts ours in its place. Jobs that run end
 where they began, whichever way it is switched.
+
+Where the mailbox spins, a run that has calls in flight and nothing else to do spins too, before it sleeps: an
+instrument of the run's does (`_Waits`), which is there while there are calls.
 """
 
 from __future__ import annotations
 
 import sys
+from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from . import default_cache
 from ._borrowing import FROM_THE_CACHE
+from ._spinner import Spinner
 from ._switch import Switch, names_in, parameters_of, refusal, turn_off, turn_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from outcome import Outcome
+
     from ._borrowing import Borrowing
 
 __all__ = ["install", "uninstall"]
+
+IDLE_TURNS = 100
+"""Turns of a run without a call in flight, after which its instrument goes.
+
+Being told takes 0.5 us a turn, of Trio's 3, and adding and removing it 8 us (Trio 0.35, Python 3.13).
+"""
 
 
 class _Cache:
@@ -38,13 +53,88 @@ class _Cache:
         return getattr(self._original, name)
 
 
+class _Waits:
+    """How one run waits for its calls: an instrument, which Trio tells before it sleeps.
+
+    ``_calls`` has an entry for each call in flight; workers take them out. ``_ended`` has one for each that has ended
+    since the run slept last: Trio has been told of it, and will not sleep. Both are guesses, which cost a spin or a
+    sleep if they are wrong.
+    """
+
+    __slots__ = ("_calls", "_ended", "_go", "_idle_turns", "_spinner", "_start")
+
+    def __init__(self, start: Callable[..., None], go: Callable[[_Waits], object]) -> None:
+        self._start = start
+        self._go = go
+        self._idle_turns = 0
+        self._calls: deque[None] = deque()
+        self._ended: deque[None] = deque()
+        self._spinner = Spinner()
+
+    def start_thread_soon(self, fn: Callable[[], Any], deliver: Callable[..., object], name: str | None) -> None:
+        self._calls.append(None)
+        try:
+            self._start(fn, partial(self._deliver, deliver), name)
+        except BaseException:
+            self._calls.pop()
+            raise
+
+    def _deliver(self, deliver: Callable[[Outcome[Any]], object], outcome: Outcome[Any]) -> None:
+        try:
+            deliver(outcome)
+        finally:
+            self._calls.pop()
+            self._ended.append(None)
+            self._spinner.tell()
+
+    def before_io_wait(self, timeout: float) -> None:
+        """Called by Trio, which is about to sleep for so many seconds if nothing happens."""
+        if self._calls:
+            self._idle_turns = 0
+            if timeout > default_cache._longest_spin:
+                self._spinner.spin(self._ended)
+        else:
+            self._idle_turns += 1
+            if self._idle_turns == IDLE_TURNS:
+                self._go(self)
+        self._ended.clear()
+
+
+def _spinning(start: Callable[..., None]) -> Callable[..., None]:
+    """``start``, a `start_thread_soon`, and the spin of the run that calls it."""
+    trio: Any = sys.modules["trio"]
+    waits = trio.lowlevel.RunVar("threadcache", default=None)
+    instrument = type("Waits", (_Waits, trio.abc.Instrument), {"__slots__": ()})
+
+    def go(ours: _Waits) -> None:
+        trio.lowlevel.remove_instrument(ours)
+        waits.set(None)
+
+    def start_thread_soon(fn: Callable[[], Any], deliver: Callable[..., object], name: str | None = None) -> None:
+        try:
+            ours = waits.get()
+            if ours is None:
+                ours = instrument(start, go)
+                waits.set(ours)
+                trio.lowlevel.add_instrument(ours)
+        except RuntimeError:  # no run calls it
+            ours = None
+        if ours is not None and callable(deliver):
+            ours.start_thread_soon(fn, deliver, name)
+        else:
+            start(fn, deliver, name)
+
+    return start_thread_soon
+
+
 def _turn_on(borrowing: Borrowing) -> Callable[[], object]:
     module: Any = sys.modules.get("trio._core._thread_cache")
     missing = _missing(module)
     if missing:
         raise refusal("trio", missing)
     original = module.THREAD_CACHE
-    module.THREAD_CACHE = ours = _Cache(original, borrowing.start("trio", None))
+    start = borrowing.start("trio", None)
+    module.THREAD_CACHE = ours = _Cache(original, _spinning(start) if default_cache._spins else start)
 
     def undo() -> None:
         ours.start_thread_soon = original.start_thread_soon  # if something else has been put on top of ours
