@@ -194,6 +194,34 @@ MUTANTS = [
     ("trio: each idle turn counts", "trio", "            self._idle_turns = 0\n            if", "            if", "test_trio_spin"),
     ("trio: bad calls are found out in the worker", "trio", "if ours is not None and callable(deliver):", "if ours is not None:", "test_trio_spin"),
     ("trio: an instrument where nobody spins", "trio", "_spinning(start) if default_cache._spins else start", "_spinning(start)", "test_trio_spin"),
+    ("quick: it is never used", "_cache", "            self._quick_start, self._quick_run = quick.start, quick.run\n", "            pass\n", "test_quick"),
+    ("quick: it is used in debug mode", "_cache", "if quick is not None and _new_mailbox is Mailbox and not self._debug:", "if quick is not None and _new_mailbox is Mailbox:", "test_quick"),
+    ("quick: outcomes of another shape", "_cache", "    if new_value is Value:\n        quick = None\n", "    if False:\n        quick = None\n", "test_quick"),
+    ("quick: G1 fn is not checked", "_quick.h", "!PyCallable_Check(fn) || ", "", "g1_bad or test_quick"),
+    ("quick: G1 deliver is not checked", "_quick.h", "!PyCallable_Check(deliver) || ", "", "g1_bad or test_quick"),
+    ("quick: G1 a name keeps methods of its own", "_quick.h", "PyUnicode_CheckExact(name)", "PyUnicode_Check(name)", "g1_a_names or test_quick"),
+    ("quick: G3 nobody is woken", "_quick.h", "    if (!is_coming(quick, cache)) {", "    if (0) {", "g1_fn or g4"),
+    ("quick: G3 a delivering worker is on its way", "_quick.h", " && IN(waking, WORKER_delivering) == Py_False", "", "blocking_deliver or g5_a_spinner"),
+    ("quick: G3 a worker that runs a finalizer is on its way", "_quick.h", " &&\n           PyLong_AsUnsignedLongMask(IN(waking, WORKER_ident)) != PyThread_get_thread_ident()", "", "test_quick"),
+    ("quick: G3 no successor is woken", "_quick.h", "length(line) == 0 || see_to_the_next(quick, cache) == 0", "1 || see_to_the_next(quick, cache) == 0", "g3"),
+    ("quick: G3 what is left is not said", "_quick.h", "spins ? Py_True : Py_False", "Py_False", "test_quick"),
+    ("quick: G3 a put that is to come is not waited for", "_quick.h", "    } else if (!take(mailbox)) {\n        return 0;", "    } else if (!take(mailbox) && 0) {\n        return 0;", "test_quick"),
+    ("quick: G5 a worker helps itself to what deliver led to", "_quick.h", "listed < 0 || !more || PyDict_DelItem", "listed < 0 || PyDict_DelItem", "g5_one_worker or test_quick"),
+    ("quick: G5 deliver before idle", "_quick.h", "        if (PyDict_SetItem(IN(cache, CACHE__idle), worker, IN(worker, WORKER_mailbox)) < 0) {", "        if (0) {", "g5"),
+    ("quick: G7 fn is kept until it is delivered", "_quick.h", "    put_in(&IN(worker, WORKER_running), Py_None);\n", "", "g7 or g16"),
+    ("quick: G7 the job leaks", "_quick.h", "    put_in(&IN(worker, WORKER_running), Py_None);\n    Py_DECREF(job);\n", "    put_in(&IN(worker, WORKER_running), Py_None);\n", "g7"),
+    ("quick: G7 the outcome leaks", "_quick.h", "    Py_XDECREF(outcome);\n    Py_DECREF(deliver);\n", "    Py_DECREF(deliver);\n", "g7"),
+    ("quick: G8 a deliver that raises is not counted", "_quick.h", "            count(&IN(IN(worker, WORKER_tally), TALLY_deliver_errors));\n", "", "g8 or g16"),
+    ("quick: G11 a forked child delivers", "_quick.h", "    int more = 0, home = is_at_home(quick, worker);", "    int more = 0, home = 1;", "g11"),
+    ("quick: G12 jobs are accepted when no thread runs any more", "_quick.h", "    if (is_finalizing() || quick", "    if (quick", "g12"),
+    ("quick: G13 one context for all jobs", "_quick.h", "    PyObject *context = PyContext_New();", "    static PyObject *context;\n    context = context ? Py_NewRef(context) : PyContext_New();\n    Py_XINCREF(context);", "g13"),
+    ("quick: G14 a name is ignored", "_quick.h", "            PyTuple_GET_ITEM(IN(worker, WORKER_job), 3) != Py_None) {", "            0) {", "g14 or test_quick"),
+    ("quick: G16 jobs are not counted", "_quick.h", "        count(&IN(IN(worker, WORKER_tally), TALLY_jobs));\n", "", "g16 or test_quick"),
+    ("quick: G16 what runs is not shown", "_quick.h", "        put_in(&IN(worker, WORKER_running), running);\n", "", "g16"),
+    ("quick: G16 who is to retire goes on", "_quick.h", " || IN(worker, WORKER_retiring) != Py_False", "", "test_quick"),
+    ("quick: trace functions set late are not seen", "_quick.h", "        if (!known) {\n            break;", "        if (!known && 0) {\n            break;", "trace"),
+    ("quick: the interpreter has no look", "_quick.h", "jobs < STROKE", "1", "test_quick"),
+    ("quick: a class without the slots is taken", "_quick.h", "        if (!is_slot) {", "        if (0) {", "test_quick"),
     ("anyio: the result comes before the worker is idle", "anyio", "        self.loop = self._late  # who", "        pass  # who", "test_anyio"),
     ("anyio: threads have another name", "anyio", "thread.name = thread.name, _THREAD_NAME", "thread.name = thread.name, thread.name", "test_anyio"),
     ("run: the program inherits the runner's future", "_run", "dont_inherit=True", "dont_inherit=False", "test_run"),
@@ -259,12 +287,12 @@ def survives(file: str, text: str, instead: str, tests: str) -> bool | None:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, "src")
         shutil.copytree(SOURCE, copy)
-        path = copy / "threadcache" / (file if file.endswith(".c") else f"{file}.py")
+        path = copy / "threadcache" / (file if file.endswith((".c", ".h")) else f"{file}.py")
         source = path.read_text()
         if source.count(text) != 1:
             return None
         path.write_text(source.replace(text, instead))
-        if file.endswith(".c"):
+        if file.endswith((".c", ".h")):
             build(Path(folder))
         command = [sys.executable, "-m", "pytest", "-xq", "-p", "no:cacheprovider", "--timeout=60", "-k", tests]
         command += [str(file) for file in TESTS.glob("test_*.py") if "example" not in file.name]

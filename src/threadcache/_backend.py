@@ -9,9 +9,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import types
     from collections.abc import Callable
 
-__all__ = ["LONGEST", "MAILBOX", "MOST_SPIN", "SPIN", "WHY", "Mailbox", "name_system_thread"]
+__all__ = ["LONGEST", "MAILBOX", "MOST_SPIN", "SPIN", "WHY", "Mailbox", "name_system_thread", "quick"]
 
 _CHOICE = os.environ.get("THREADCACHE_MAILBOX", "")
 if _CHOICE not in {"", "pure", "native"}:
@@ -26,6 +27,9 @@ WHY = ""
 name_system_thread: Callable[[bytes], object] | None = None
 """Names the calling thread for the operating system; None where it is for others to do."""
 
+quick: types.ModuleType | None = None
+"""What has the common case of submitting and running jobs in C: `bind`, `start` and `run`. None: they are not there."""
+
 if _CHOICE == "pure":
     WHY = "THREADCACHE_MAILBOX says so"
 else:
@@ -38,6 +42,9 @@ else:
         WHY = "the native one was not built" if platform.python_implementation() == "CPython" else "not CPython"
     else:
         MAILBOX = "native"
+        from . import _native
+
+        quick = _native if hasattr(_native, "bind") else None
 if MAILBOX == "pure":
     from ._mailbox import Mailbox
 

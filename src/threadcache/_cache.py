@@ -46,6 +46,9 @@ the claimant puts into the mailbox that it found there.
 a spinner to wake the next one. (Without that, a spinner would take the job that its own worker is about to claim for
 one that nobody comes for, and start a thread: G5.)
 
+*_quick_start*, *_quick_run*: with the native mailbox and the GIL, the common case of submitting a job and of running it
+as one step each, in C (`_quick.h`). What is told here is what they do too.
+
 *_waking*: the worker that was last told so. Nothing depends on it being right or recent: it says whom to ask.
 
 The states of a worker
@@ -152,11 +155,13 @@ from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from outcome import Error, Value
+
 from . import _debug
-from ._backend import LONGEST, MOST_SPIN, SPIN, Mailbox
+from ._backend import LONGEST, MOST_SPIN, SPIN, Mailbox, quick
 from ._stats import JobInfo, Stats, Tally
-from ._threads import DAEMON, on_shutdown, start_thread, wait_for_end, warn
-from ._worker import Worker
+from ._threads import DAEMON, on_shutdown, report, start_thread, wait_for_end, warn
+from ._worker import Worker, new_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -202,6 +207,18 @@ class ThreadCache:
         ValueError: A number is negative or not a number, or ``warn_at`` is below 1.
     """
 
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        # What `_quick.h` reads and writes.
+        "_clock",
+        "_idle",
+        "_left",
+        "_line",
+        "_standby",
+        "_waking",
+    )
+
     def __init__(
         self,
         *,
@@ -242,6 +259,10 @@ class ThreadCache:
         self._is_finalizing = sys.is_finalizing
         self._finalization_error: type[RuntimeError] = getattr(builtins, "PythonFinalizationError", RuntimeError)
         self._reset()
+        # These rely on the slots, which are there now.
+        self._quick_start, self._quick_run = None, None
+        if quick is not None and _new_mailbox is Mailbox and not self._debug:
+            self._quick_start, self._quick_run = quick.start, quick.run
         _caches.add(self)
 
     def _reset(self) -> None:
@@ -311,6 +332,8 @@ class ThreadCache:
         May be called from any thread, from signal handlers, from ``__del__``, and from ``deliver`` and ``fn``. Who
         submits a job in ``deliver``, or in a ``__del__`` that may run there, must not wait for it.
         """
+        if self._quick_start is not None and self._quick_start(self, fn, deliver, name):
+            return
         if not callable(fn):
             raise TypeError(f"fn must be callable, not {type(fn).__name__}")
         if not callable(deliver):
@@ -543,6 +566,13 @@ def _before_shutdown() -> None:
         cache._drains[_before_shutdown] = SimpleQueue()
         cache.trim()
 
+
+if quick is not None:
+    if new_value is Value:
+        quick = None
+    else:
+        known = Worker, ThreadCache, Tally, Value, Error, threading.gettrace, threading.getprofile, report
+        quick.bind(*known, deque.append, deque.popleft, dict.popitem)
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -13,8 +13,8 @@
                to PARKED before it parks, and PARKED to EMPTY when it gives up. All are atomic read-modify-writes. The
                putter's is a release and the owner's an acquire, so that what was done before the put is seen after the
                get; a plain store would also lose a token that is put at the very moment of parking or giving up.
-   `spins`     of each mailbox: whether its owner spins. Written by the owner, before it gives up the GIL and after it has
-               it again. Who finds it set may rely on what the owner does after its spin; so all are acquiring and
+   `spins`     of each mailbox: whether its owner spins. Written by the owner, before it gives up the GIL and after it
+               has it again. Who finds it set may rely on what the owner does after its spin; so all are acquiring and
                releasing read-modify-writes, and what the reader did before is seen by the owner then.
    `lock`      of each mailbox, a lock of the interpreter's (which parks as everything else in it does); locked whenever
                nobody is in between. It is made by the owner, before the word says PARKED for the first time; the
@@ -38,10 +38,10 @@
    miss is longer. If it ends after the usual length, that is a *late* hit: the next spins are of the usual length, and
    show whether the other side is awake, or whether its tokens are just that slow, which is a miss like any other.
 
-   Where both kinds spin, each for the other, there is a conversation, as of an event loop and its workers: many calls go
-   one way at a stroke and come back at a stroke. One token that comes too late costs it two wake-ups, and the spins that
-   they outlast. So after a hit of one kind the other's spins are longer for a while. Where only workers spin, for jobs
-   that nobody waits for, a longer spin would save nobody anything but cost CPU time.
+   Where both kinds spin, each for the other, there is a conversation, as of an event loop and its workers: many calls
+   go one way at a stroke and come back at a stroke. One token that comes too late costs it two wake-ups, and the spins
+   that they outlast. So after a hit of one kind the other's spins are longer for a while. Where only workers spin, for
+   jobs that nobody waits for, a longer spin would save nobody anything but cost CPU time.
 
    With one core to run on there is nobody to wait for, and the owner gives its core away a few times instead: whoever
    wants to put gets it, and finds nobody parked.
@@ -98,11 +98,21 @@ typedef struct {
     atomic_uint talks;  /* spins that are still to be longer since the other kind has hit */
 } Backoff;
 
+/* What `_quick.h` knows: classes and functions that it is told of, names of methods, and where slots lie. All of it is
+   written once, with the GIL; NULL until then. */
+typedef struct {
+    PyTypeObject *mailbox, *types[4];
+    PyObject *error, *get_trace, *get_profile, *report;
+    PyObject *append, *popitem, *popleft, *put, *wake_next;
+    Py_ssize_t offsets[32];
+} Quick;
+
 typedef struct {
     atomic_uintptr_t spinner;
     Backoff backoffs[2]; /* of workers, of others */
     const atomic_int *gil;
     int single_core;
+    Quick quick;
 } State;
 
 typedef struct {
@@ -489,7 +499,14 @@ native_set_cores(PyObject *module, PyObject *cores)
     Py_RETURN_NONE;
 }
 
+#include "_quick.h"
+
 static PyMethodDef native_methods[] = {
+#ifndef Py_GIL_DISABLED
+    {"bind", quick_bind, METH_VARARGS, quick_bind_doc},
+    {"run", quick_run, METH_O, quick_run_doc},
+    {"start", (PyCFunction)(void (*)(void))quick_start, METH_FASTCALL, quick_start_doc},
+#endif
     {"name_thread", native_name_thread, METH_O, name_thread_doc},
     {"set_cores", native_set_cores, METH_O, set_cores_doc},
     {NULL, NULL, 0, NULL},
@@ -504,11 +521,44 @@ native_exec(PyObject *module)
     if (type == NULL) {
         return -1;
     }
-    int failed = PyModule_AddObjectRef(module, "Mailbox", type);
-    Py_DECREF(type);
-    failed = failed < 0 || PyModule_AddIntConstant(module, "sees_gil", state->gil != NULL) < 0 ||
+    Quick *quick = &state->quick;
+    quick->mailbox = (PyTypeObject *)type;
+    int failed = (quick->put = PyUnicode_InternFromString("put")) == NULL ||
+                 (quick->wake_next = PyUnicode_InternFromString("_wake_next")) == NULL ||
+                 PyModule_AddObjectRef(module, "Mailbox", type) < 0;
+    failed = failed || PyModule_AddIntConstant(module, "sees_gil", state->gil != NULL) < 0 ||
              PyModule_AddIntConstant(module, "LONGEST", 1 + PROBE) < 0;
     return failed ? -1 : 0;
+}
+
+#define EACH_REFERENCE(DO)                                                                                             \
+    DO(mailbox) DO(types[0]) DO(types[1]) DO(types[2]) DO(types[3]) DO(error) DO(get_trace) DO(get_profile) DO(report) \
+    DO(append) DO(popitem) DO(popleft) DO(put) DO(wake_next)
+
+static int
+native_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    Quick *quick = &((State *)PyModule_GetState(module))->quick;
+#define VISIT(name) Py_VISIT(quick->name);
+    EACH_REFERENCE(VISIT)
+#undef VISIT
+    return 0;
+}
+
+static int
+native_clear(PyObject *module)
+{
+    Quick *quick = &((State *)PyModule_GetState(module))->quick;
+#define CLEAR(name) Py_CLEAR(quick->name);
+    EACH_REFERENCE(CLEAR)
+#undef CLEAR
+    return 0;
+}
+
+static void
+native_free(void *module)
+{
+    (void)native_clear(module);
 }
 
 static PyModuleDef_Slot native_slots[] = {
@@ -529,6 +579,9 @@ static struct PyModuleDef native_module = {
     .m_size = sizeof(State),
     .m_methods = native_methods,
     .m_slots = native_slots,
+    .m_traverse = native_traverse,
+    .m_clear = native_clear,
+    .m_free = native_free,
 };
 
 PyMODINIT_FUNC

@@ -179,12 +179,16 @@ class Worker:
         """Run jobs and park, until it is time to leave. Entered awake and unlisted; left unlisted."""
         cache = self.cache
         idle = cache._idle
+        run = cache._quick_run
+        more: bool | None
         while True:
             if self.job is None and not self._claim():
                 idle[self] = self.mailbox
                 more = True
             else:
-                more = Context().run(self._run_job)
+                more = None if run is None else run(self)
+                if more is None:
+                    more = Context().run(self._run_job)
                 if self.line is not cache._line:
                     return  # race 7
             if more and self.line and idle.pop(self, None) is not None:

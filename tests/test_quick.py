@@ -1,0 +1,298 @@
+"""The common case of submitting and running a job, in C: when it is used, and when not.
+
+That it does what its twins do is what the tests of the guarantees show, which run over both.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from queue import SimpleQueue
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from conftest import DEADLINE, call, child, until
+
+from threadcache import ThreadCache
+from threadcache._backend import Mailbox, quick
+from threadcache._worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.skipif(quick is None, reason="there is none without the native mailbox and the GIL")
+
+
+class Calls:
+    """How often the twins in Python are called."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.run_job = self.wakes = 0
+        run_job, wake = Worker._run_job, ThreadCache._wake
+
+        def counted_run_job(worker: Worker) -> bool:
+            self.run_job += 1
+            return run_job(worker)
+
+        def counted_wake(cache: ThreadCache, by_worker: bool) -> Exception | None:
+            self.wakes += 1
+            return wake(cache, by_worker)
+
+        monkeypatch.setattr(Worker, "_run_job", counted_run_job)
+        monkeypatch.setattr(ThreadCache, "_wake", counted_wake)
+
+
+@pytest.fixture
+def cache() -> Iterator[ThreadCache]:
+    cache = ThreadCache()
+    assert call(cache, int) == 0  # so there is a worker
+    until(lambda: cache.stats().idle == 1)
+    yield cache
+    assert cache.drain(DEADLINE)
+
+
+class Alone:
+    """A worker of a cache that has no thread: it runs where the test does, from a job that it has claimed."""
+
+    def __init__(self) -> None:
+        self.cache = ThreadCache(_start_thread=self.refuse)
+        self.worker = Worker(self.cache)
+        assert self.worker.mailbox.get(False, -1)
+        self.done: list[Any] = []
+        self.deliver: Any = lambda outcome: self.done.append(outcome.unwrap())
+
+    def refuse(self, *args: Any) -> None:
+        raise RuntimeError("there is no thread to be had")
+
+    def job(self, fn: Any, deliver: Any = None) -> Any:
+        return object(), fn, deliver or self.deliver, None
+
+    def run(self, *others: Any, deliver: Any = None) -> Any:
+        """Run a job while there are others in the line."""
+        assert quick is not None
+        self.cache._line.extend(map(self.job, others))
+        self.worker.job = self.job(int, deliver)
+        return quick.run(self.worker)
+
+
+@pytest.fixture
+def alone() -> Alone:
+    return Alone()
+
+
+@pytest.fixture
+def calls(cache: ThreadCache, monkeypatch: pytest.MonkeyPatch) -> Calls:
+    return Calls(monkeypatch)
+
+
+def test_a_job_for_an_idle_worker_needs_no_twin(cache: ThreadCache, calls: Calls) -> None:
+    for _ in range(100):
+        assert call(cache, int) == 0
+        with pytest.raises(ZeroDivisionError):
+            call(cache, lambda: 1 // 0)
+    assert (calls.run_job, calls.wakes) == (0, 0)
+    assert cache.stats()[:7] == (1, 1, 0, 1, 1, 0, 201)
+
+
+def test_jobs_submitted_by_deliver_need_no_twin(cache: ThreadCache, calls: Calls) -> None:
+    left, done = [50], threading.Event()
+
+    def deliver(outcome: Any) -> None:
+        left[0] -= 1
+        if left[0]:
+            cache.start_thread_soon(int, deliver)
+        else:
+            done.set()
+
+    cache.start_thread_soon(int, deliver)
+    assert done.wait(DEADLINE)
+    assert (calls.run_job, calls.wakes) == (0, 0)
+    assert cache.stats()[3:5] == (1, 1)
+
+
+def test_a_name_is_for_the_twin(cache: ThreadCache, calls: Calls) -> None:
+    assert call(cache, lambda: threading.current_thread().name, "named") == "named"
+    assert calls.run_job == 1
+    assert call(cache, lambda: threading.current_thread().name) == "threadcache worker"
+    assert calls.run_job == 1
+
+
+def test_a_trace_function_is_for_the_twin(cache: ThreadCache, calls: Calls) -> None:
+    for use in threading.settrace, threading.setprofile:
+        before = calls.run_job
+        use(lambda *event: None)
+        try:
+            call(cache, int)
+            assert calls.run_job == before + 1  # which sets it in the worker
+            call(cache, int)
+            assert calls.run_job == before + 1
+        finally:
+            use(None)  # type: ignore[arg-type]
+        call(cache, int)
+        assert calls.run_job == before + 2
+
+
+def test_debug_mode_and_other_mailboxes_are_for_the_twins(monkeypatch: pytest.MonkeyPatch) -> None:
+    from threadcache._mailbox import Mailbox
+
+    monkeypatch.setenv("THREADCACHE_DEBUG", "1")
+    debugging = ThreadCache()
+    monkeypatch.delenv("THREADCACHE_DEBUG")
+    for cache in debugging, ThreadCache(_new_mailbox=Mailbox):
+        assert cache._quick_start is None and cache._quick_run is None
+        assert call(cache, int) == 0
+        assert cache.drain(DEADLINE)
+
+
+def test_jobs_in_c_do_not_keep_the_gil(cache: ThreadCache, calls: Calls) -> None:
+    """However many there are, the interpreter can give it to another thread in between."""
+    results: SimpleQueue[Any] = SimpleQueue()
+    jobs = 1000
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000)  # so that they are all in the line before the first begins
+    try:
+        for _ in range(jobs):
+            cache.start_thread_soon(int, results.put)
+    finally:
+        sys.setswitchinterval(interval)
+    for _ in range(jobs):
+        assert results.get(timeout=DEADLINE).unwrap() == 0
+    assert calls.run_job >= 5
+
+
+def test_what_start_does_not_do_it_leaves_undone(cache: ThreadCache) -> None:
+    assert quick is not None
+    done: list[Any] = []
+    other_str = type("", (str,), {})()
+    for wrong in (None, done.append, None), (int, None, None), (int, done.append, 1), (int, done.append, other_str):
+        assert quick.start(cache, *wrong) is False
+    assert quick.start(SimpleNamespace(), int, done.append, None) is False
+    nobody = ThreadCache()
+    assert quick.start(nobody, int, done.append, None) is False
+    assert not cache._line and not nobody._line and not done
+    for count in range(8):
+        if count != 4:
+            with pytest.raises(TypeError, match=f"takes 4 arguments \\({count} given\\)"):
+                quick.start(*[cache] * count)
+
+
+def test_a_worker_helps_itself_to_what_was_in_the_line_before_it_delivers(alone: Alone) -> None:
+    with pytest.warns(RuntimeWarning, match="got no thread"):
+        assert alone.run(lambda: 1, lambda: 2) is False
+    assert alone.done == [0, 1, 2]
+    assert list(alone.cache._idle) == [alone.worker] and alone.worker.delivering
+    assert not alone.cache._left
+
+
+def test_and_leaves_the_next_one_to_who_stands_by(alone: Alone, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = Calls(monkeypatch)
+    latch = alone.cache._standby = Mailbox(1e6, True)
+    spins = threading.Thread(target=latch.get, args=(True, 0), daemon=True)
+    spins.start()
+    until(lambda: latch.is_spinning() or not spins.is_alive())
+    assert alone.run(lambda: 1, lambda: 2) is False
+    latch.put()
+    spins.join(DEADLINE)
+    assert alone.done == [0, 1, 2]
+    assert alone.cache._left
+    assert not calls.wakes
+
+
+def test_and_to_nothing_that_deliver_has_led_to(alone: Alone) -> None:
+    """That is for whoever submits it to hand over."""
+    assert alone.run(deliver=lambda outcome: alone.cache._line.append(alone.job(int))) is False
+    assert len(alone.cache._line) == 1
+    assert list(alone.cache._idle) == [alone.worker]
+
+
+@pytest.mark.parametrize("put", [False, True])
+@pytest.mark.parametrize("retiring", [False, True])
+def test_unless_that_has_called_it(alone: Alone, put: bool, retiring: bool) -> None:
+    """With a put, which may be yet to come; and not in order to leave."""
+    worker = alone.worker
+
+    def deliver(outcome: Any) -> None:
+        mailbox = alone.cache._idle.pop(worker)
+        alone.cache._line.append(alone.job(lambda: 1))
+        worker.retiring = retiring
+        if put:
+            mailbox.put()
+
+    assert alone.run(deliver=deliver) is False
+    goes_on = put and not retiring
+    assert alone.done == [1] * goes_on
+    assert len(alone.cache._line) == (not goes_on)
+    assert worker.mailbox.is_empty() == (goes_on or not put)
+    assert worker.job is None
+    assert worker.delivering
+
+
+def test_who_is_on_its_way_need_not_be_woken_unless_it_asks_itself(alone: Alone) -> None:
+    assert quick is not None
+    worker = alone.cache._waking = alone.worker
+    submit = (alone.cache, int, alone.deliver, None)
+    assert quick.start(*submit) is False  # it is not
+    worker.mailbox.put()
+    worker.delivering = True
+    assert quick.start(*submit) is False
+    worker.delivering = False
+    worker.ident = threading.get_ident()
+    assert quick.start(*submit) is False
+    assert not alone.cache._line
+    worker.ident += 1
+    assert quick.start(*submit) is True
+    assert len(alone.cache._line) == 1
+
+
+def test_what_is_no_worker_is_not_run(cache: ThreadCache) -> None:
+    assert quick is not None
+    assert quick.run(SimpleNamespace()) is None
+
+
+def test_it_is_bound_once_and_to_classes_with_the_slots_that_it_knows() -> None:
+    assert quick is not None
+    with pytest.raises(RuntimeError, match="bound already"):
+        quick.bind()
+    done = child("""
+import importlib.util
+spec = importlib.util.find_spec("threadcache._native")
+def fresh():
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+from threadcache import ThreadCache
+from threadcache._stats import Tally
+from threadcache._worker import Worker
+slots = *Worker.__slots__, *ThreadCache.__slots__[2:], *Tally.__slots__, "value", "_unwrapped"
+others = type("Others", (), dict.fromkeys(slots, 1))
+for known in (), (int,) * 10, (1,) * 11, (int,) * 11, (Worker,) * 11, (others,) * 11:
+    module = fresh()
+    try:
+        module.bind(*known)
+    except (TypeError, AttributeError):
+        pass
+    else:
+        raise AssertionError(known)
+    assert module.start(None, int, print, None) is False
+    assert module.run(None) is None
+""")
+    assert not done.stderr
+
+
+def test_without_the_known_shape_of_an_outcome_there_is_none() -> None:
+    """Then the twins make it as its own constructor does."""
+    done = child("""
+import outcome
+class Value(outcome.Value):
+    __slots__ = ("another",)
+outcome.Value = Value
+import threading, threadcache
+assert threadcache.default_cache._quick_start is None
+done = threading.Event()
+results = []
+threadcache.start_thread_soon(int, lambda result: (results.append(result), done.set()))
+assert done.wait(30)
+assert type(results[0]) is Value and results[0].unwrap() == 0
+""")
+    assert not done.stderr
