@@ -148,3 +148,32 @@ def test_g10_real_interrupts() -> None:
     finally:
         process.kill()
         process.communicate()
+
+
+def test_g10_a_worker_that_has_been_called_again_before_its_starter_is_interrupted_is_not_lost(
+    make_cache: Harness,
+) -> None:
+    """Race 6: the token that its starter looks for is that of its beginning, and not the one that it is called with."""
+    delivering, go_on = threading.Event(), threading.Event()
+    results: SimpleQueue[Any] = SimpleQueue()
+
+    def start(target: Any, args: Any) -> None:
+        start_thread(target, args)
+        assert delivering.wait(DEADLINE)  # it has run its job, and listed itself
+        cache._start_thread = start_thread
+        cache.start_thread_soon(lambda: "second", results.put)
+        raise KeyboardInterrupt
+
+    def deliver(outcome: Any) -> None:
+        delivering.set()
+        assert go_on.wait(DEADLINE)
+
+    cache = make_cache(_start_thread=start)
+    with pytest.raises(KeyboardInterrupt):
+        cache.start_thread_soon(int, deliver)
+    (worker,) = cache._workers
+    assert worker.tally not in cache._spare_tallies
+    go_on.set()
+    assert results.get(timeout=DEADLINE).unwrap() == "second"
+    until(lambda: cache.stats().idle == 1)
+    assert cache.stats()[:7] == (1, 1, 0, 1, 1, 0, 2)

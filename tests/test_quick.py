@@ -5,8 +5,13 @@ That it does what its twins do is what the tests of the guarantees show, which r
 
 from __future__ import annotations
 
+import ctypes
+import operator
 import sys
 import threading
+import weakref
+from contextvars import Context
+from functools import partial
 from queue import SimpleQueue
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -22,6 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.skipif(quick is None, reason="there is none without the native mailbox and the GIL")
+
+
+class StruckError(Exception):
+    pass
 
 
 class Calls:
@@ -145,6 +154,79 @@ def test_debug_mode_and_other_mailboxes_are_for_the_twins(monkeypatch: pytest.Mo
         assert cache.drain(DEADLINE)
 
 
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="uses CPython's call")
+def test_an_asynchronous_exception_is_the_outcome_of_a_job_in_c(cache: ThreadCache, calls: Calls) -> None:
+    """Whatever `deliver` is written in: it is called, once and to the end."""
+    idents: SimpleQueue[int] = SimpleQueue()
+    go_on = threading.Event()
+    outcomes: SimpleQueue[Any] = SimpleQueue()
+    # `map` is in C too, and so nothing looks for the exception before all of it has been done.
+    steps = map(operator.call, (lambda: idents.put(threading.get_ident()), partial(go_on.wait, DEADLINE)))
+    cache.start_thread_soon(partial(list, steps), lambda outcome: outcomes.put(outcome))  # noqa: PLW0108
+    ident = idents.get(timeout=DEADLINE)
+    struck = ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(StruckError))
+    assert struck == 1
+    go_on.set()
+    with pytest.raises(StruckError):
+        outcomes.get(timeout=DEADLINE).unwrap()
+    lock = threading.Lock()
+    lock.acquire()
+    cache.start_thread_soon(partial(lock.acquire, True, DEADLINE), lambda outcome: outcomes.put(outcome))  # noqa: PLW0108
+    until(lambda: cache.stats().busy == 1 and cache.jobs())
+    struck = ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(StruckError))
+    assert struck == 1
+    lock.release()
+    with pytest.raises(StruckError):
+        outcomes.get(timeout=DEADLINE).unwrap()
+    assert cache.stats().deliver_errors == 0
+    assert calls.run_job == 0
+
+
+def test_what_strikes_as_fn_is_let_go_is_reported_and_the_outcome_delivered(
+    cache: ThreadCache, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reports: SimpleQueue[Any] = SimpleQueue()
+    outcomes: SimpleQueue[Any] = SimpleQueue()
+    monkeypatch.setattr(threading, "excepthook", lambda args: reports.put(args.exc_type))
+
+    def fn() -> int:
+        return 1
+
+    ident = ctypes.c_ulong(call(cache, threading.get_ident))
+    strike = map(ctypes.pythonapi.PyThreadState_SetAsyncExc, (ident,), (ctypes.py_object(StruckError),))
+    reference = weakref.ref(fn, partial(next, strike))  # no Python function, in which it would strike
+    cache.start_thread_soon(fn, lambda outcome: outcomes.put(outcome))  # noqa: PLW0108
+    del fn
+    assert outcomes.get(timeout=DEADLINE).unwrap() == 1
+    assert reports.get(timeout=DEADLINE) is StruckError
+    assert reference() is None
+    assert cache.stats().deliver_errors == 0
+    assert calls.run_job == 0
+
+
+def test_who_hears_of_an_error_finds_it_in_hand(cache: ThreadCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in an `except`; `logging.exception` looks there."""
+    found: SimpleQueue[Any] = SimpleQueue()
+    monkeypatch.setattr(threading, "excepthook", lambda args: found.put((args.exc_value, sys.exc_info()[1])))
+    for _ in range(2):
+        cache.start_thread_soon(int, lambda outcome: 1 // 0)
+        error, in_hand = found.get(timeout=DEADLINE)
+        assert type(error) is ZeroDivisionError
+        assert error is in_hand
+    assert call(cache, sys.exc_info) == (None, None, None)
+    assert cache.stats().deliver_errors == 2
+
+
+def test_a_context_that_is_left_entered_is_reported(cache: ThreadCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    reports: SimpleQueue[Any] = SimpleQueue()
+    monkeypatch.setattr(threading, "excepthook", lambda args: reports.put(args.exc_type))
+    results: SimpleQueue[Any] = SimpleQueue()
+    cache.start_thread_soon(partial(ctypes.pythonapi.PyContext_Enter, ctypes.py_object(Context())), results.put)
+    assert results.get(timeout=DEADLINE).unwrap() == 0
+    assert reports.get(timeout=DEADLINE) is RuntimeError
+    assert call(cache, int) == 0
+
+
 def test_jobs_in_c_do_not_keep_the_gil(cache: ThreadCache, calls: Calls) -> None:
     """However many there are, the interpreter can give it to another thread in between."""
     results: SimpleQueue[Any] = SimpleQueue()
@@ -251,24 +333,19 @@ def test_what_is_no_worker_is_not_run(cache: ThreadCache) -> None:
     assert quick.run(SimpleNamespace()) is None
 
 
-def test_it_is_bound_once_and_to_classes_with_the_slots_that_it_knows() -> None:
-    assert quick is not None
-    with pytest.raises(RuntimeError, match="bound already"):
-        quick.bind()
+def test_it_is_bound_to_classes_with_the_slots_that_it_knows() -> None:
     done = child("""
 import importlib.util
-spec = importlib.util.find_spec("threadcache._native")
-def fresh():
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 from threadcache import ThreadCache
 from threadcache._stats import Tally
 from threadcache._worker import Worker
+spec = importlib.util.find_spec("threadcache._native")
 slots = *Worker.__slots__, *ThreadCache.__slots__[2:], *Tally.__slots__, "value", "_unwrapped"
 others = type("Others", (), dict.fromkeys(slots, 1))
-for known in (), (int,) * 10, (1,) * 11, (int,) * 11, (Worker,) * 11, (others,) * 11:
-    module = fresh()
+nine = (len,) * 9
+for known in (), ((), ()), ((int,) * 4, nine[1:]), ((1,) * 4, nine), ((int,) * 4, nine), ((others,) * 4, nine):
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
     try:
         module.bind(*known)
     except (TypeError, AttributeError):
@@ -279,6 +356,39 @@ for known in (), (int,) * 10, (1,) * 11, (int,) * 11, (Worker,) * 11, (others,) 
     assert module.run(None) is None
 """)
     assert not done.stderr
+
+
+def test_it_is_bound_anew_when_the_cache_is_imported_anew() -> None:
+    """What the old classes have runs on, with their twins."""
+    done = child("""
+import importlib, threading, threadcache, threadcache._cache, threadcache._worker
+old = threadcache.default_cache
+def call(cache):
+    done = threading.Event()
+    cache.start_thread_soon(int, lambda outcome: done.set())
+    assert done.wait(30)
+for _ in range(3):
+    call(old)
+importlib.reload(threadcache._worker)
+new = importlib.reload(threadcache._cache).ThreadCache()
+for cache in old, new, old, new:
+    call(cache)
+assert old.drain(30) and new.drain(30)
+assert new.stats().jobs == 2
+""")
+    assert not done.stderr
+
+
+def test_a_cache_from_which_something_is_missing_is_for_the_twin(cache: ThreadCache) -> None:
+    assert quick is not None
+    for name in ThreadCache.__slots__[2:]:
+        value = getattr(cache, name)
+        delattr(cache, name)
+        if name != "_left":  # which is only written
+            assert quick.start(cache, int, print, None) is False
+        setattr(cache, name, value)
+    assert not cache._line
+    assert quick.start(object.__new__(ThreadCache), int, print, None) is False
 
 
 def test_without_the_known_shape_of_an_outcome_there_is_none() -> None:

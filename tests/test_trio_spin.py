@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 import threading
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 from conftest import DEADLINE
+from outcome import Value
 from test_trio import Gate, leaves_trio_as_it_was, reached, run, to_thread
 
 import threadcache.trio
@@ -113,11 +115,12 @@ def test_the_instrument_goes_when_there_are_no_calls_and_comes_back(spins: Spins
             await to_thread(int)
             await to_thread(int)
             (ours,) = instruments()
-            assert not ours._calls
+            await reached(lambda: not ours._calls)
             for _ in range(IDLE_TURNS - 10):
                 await trio.lowlevel.checkpoint()
             assert instruments() == [ours]
             await to_thread(int)
+            await reached(lambda: not ours._calls)
             for _ in range(IDLE_TURNS - 10):
                 await trio.lowlevel.checkpoint()
             assert instruments() == [ours]
@@ -149,6 +152,64 @@ def test_a_call_that_fails_to_start_is_not_in_flight(spins: Spins) -> None:
         assert not ours._calls
 
     run(main)
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_call_whose_start_is_interrupted_may_yet_run(spins: Spins, ended: bool) -> None:
+    """The interrupt arrives, the call is not in flight, and if it ends after all that is no error."""
+    late: list[Any] = []
+    delivered: list[Any] = []
+
+    def struck(fn: Any, deliver: Any, name: Any) -> None:
+        late.append(deliver)
+        if ended:
+            deliver(Value(fn()))
+        raise KeyboardInterrupt
+
+    start = _spinning(struck)
+
+    async def main() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            start(int, delivered.append)
+        (ours,) = instruments()
+        assert not ours._calls
+        if not ended:
+            late[0](Value(0))
+        assert delivered == [Value(0)]
+        assert not ours._calls
+        assert ours._ended
+
+    run(main)
+
+
+def test_a_guest_does_not_spin(spins: Spins) -> None:
+    """Its host has something to do; and that it waits for I/O in a thread is no call."""
+    host: SimpleQueue[Callable[[], object]] = SimpleQueue()
+    outcomes: list[Any] = []
+    seen: list[int] = []
+
+    async def main() -> None:
+        for _ in range(5):
+            await trio.sleep(0.001)
+            seen.append(len(instruments()))
+        await to_thread(threading.Event().wait, 0.01)
+        counts = spins.count
+        for _ in range(5):
+            await to_thread(threading.Event().wait, 0.01)
+            seen.append(len(instruments()))
+        assert spins.count == counts
+
+    trio.lowlevel.start_guest_run(
+        main,
+        run_sync_soon_threadsafe=host.put,
+        done_callback=outcomes.append,
+        restrict_keyboard_interrupt_to_checkpoints=True,
+    )
+    while not outcomes:
+        host.get(timeout=DEADLINE)()
+    outcomes[0].unwrap()
+    assert seen == [0] * 10
+    assert spins.count <= 1
 
 
 def test_what_is_no_call_is_an_error_at_once(spins: Spins) -> None:

@@ -124,7 +124,8 @@ Races
 6. *Starting, and interrupted.* The submitter lists the new worker in `_workers` (1), starts its thread (2), is
    interrupted (3), and can't know whether 2 took place. The token decides: the thread begins by taking it, so if the
    submitter gets it, there is no thread or none that will do anything. If not, the thread lives, and stays listed;
-   or has already left again, which it says before it takes itself out.
+   or has already left again, which it says before it takes itself out. It may have run its job and been called for
+   another by then; so the token of its beginning lies in a mailbox of its own.
 
 7. *Fork.* The child has one thread, and new, empty structures before any code runs but at-fork hooks that were
    registered before ours. If that thread is a worker of the parent, its `line` is not the cache's, and it ends where
@@ -567,14 +568,17 @@ def _before_shutdown() -> None:
         cache.trim()
 
 
-if quick is not None:
-    if new_value is Value:
-        quick = None
-    else:
-        known = Worker, ThreadCache, Tally, Value, Error, threading.gettrace, threading.getprofile, report
-        quick.bind(*known, deque.append, deque.popleft, dict.popitem)
-
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 if not DAEMON:
     on_shutdown(_before_shutdown)
+if new_value is Value:
+    quick = None  # it would not know how to make one
+if quick is not None:
+    quick.bind(
+        (Worker, ThreadCache, Tally, Value),
+        (
+            *(Error, threading.gettrace, threading.getprofile, report, lambda: None, ThreadCache._wake_next),
+            *(deque.append, deque.popleft, dict.popitem),
+        ),
+    )

@@ -98,12 +98,15 @@ typedef struct {
     atomic_uint talks;  /* spins that are still to be longer since the other kind has hit */
 } Backoff;
 
-/* What `_quick.h` knows: classes and functions that it is told of, names of methods, and where slots lie. All of it is
-   written once, with the GIL; NULL until then. */
+/* What `_quick.h` knows: classes and functions that it is told of, and where slots lie. Written with the GIL, and NULL
+   until then. */
+enum { WORKER, CACHE, TALLY, VALUE, TYPES };
+enum { ERROR, GET_TRACE, GET_PROFILE, REPORT, NOTHING, WAKE_NEXT, APPEND, POPLEFT, POPITEM, KNOWN };
+
 typedef struct {
-    PyTypeObject *mailbox, *types[4];
-    PyObject *error, *get_trace, *get_profile, *report;
-    PyObject *append, *popitem, *popleft, *put, *wake_next;
+    PyTypeObject *mailbox; /* the module's, which has it as an attribute too */
+    PyTypeObject *types[TYPES];
+    PyObject *known[KNOWN];
     Py_ssize_t offsets[32];
 } Quick;
 
@@ -499,6 +502,18 @@ native_set_cores(PyObject *module, PyObject *cores)
     Py_RETURN_NONE;
 }
 
+/* Let go of everything that it has been told of. */
+static void
+let_go(Quick *quick)
+{
+    for (int type = 0; type < TYPES; type++) {
+        Py_CLEAR(quick->types[type]);
+    }
+    for (int object = 0; object < KNOWN; object++) {
+        Py_CLEAR(quick->known[object]);
+    }
+}
+
 #include "_quick.h"
 
 static PyMethodDef native_methods[] = {
@@ -521,27 +536,24 @@ native_exec(PyObject *module)
     if (type == NULL) {
         return -1;
     }
-    Quick *quick = &state->quick;
-    quick->mailbox = (PyTypeObject *)type;
-    int failed = (quick->put = PyUnicode_InternFromString("put")) == NULL ||
-                 (quick->wake_next = PyUnicode_InternFromString("_wake_next")) == NULL ||
-                 PyModule_AddObjectRef(module, "Mailbox", type) < 0;
-    failed = failed || PyModule_AddIntConstant(module, "sees_gil", state->gil != NULL) < 0 ||
+    state->quick.mailbox = (PyTypeObject *)type;
+    int failed = PyModule_AddObjectRef(module, "Mailbox", type);
+    failed = failed < 0 || PyModule_AddIntConstant(module, "sees_gil", state->gil != NULL) < 0 ||
              PyModule_AddIntConstant(module, "LONGEST", 1 + PROBE) < 0;
     return failed ? -1 : 0;
 }
-
-#define EACH_REFERENCE(DO)                                                                                             \
-    DO(mailbox) DO(types[0]) DO(types[1]) DO(types[2]) DO(types[3]) DO(error) DO(get_trace) DO(get_profile) DO(report) \
-    DO(append) DO(popitem) DO(popleft) DO(put) DO(wake_next)
 
 static int
 native_traverse(PyObject *module, visitproc visit, void *arg)
 {
     Quick *quick = &((State *)PyModule_GetState(module))->quick;
-#define VISIT(name) Py_VISIT(quick->name);
-    EACH_REFERENCE(VISIT)
-#undef VISIT
+    Py_VISIT(quick->mailbox);
+    for (int type = 0; type < TYPES; type++) {
+        Py_VISIT(quick->types[type]);
+    }
+    for (int object = 0; object < KNOWN; object++) {
+        Py_VISIT(quick->known[object]);
+    }
     return 0;
 }
 
@@ -549,9 +561,8 @@ static int
 native_clear(PyObject *module)
 {
     Quick *quick = &((State *)PyModule_GetState(module))->quick;
-#define CLEAR(name) Py_CLEAR(quick->name);
-    EACH_REFERENCE(CLEAR)
-#undef CLEAR
+    Py_CLEAR(quick->mailbox);
+    let_go(quick);
     return 0;
 }
 

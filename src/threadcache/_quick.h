@@ -3,9 +3,12 @@
    left to them, undone: a name, a trace function, a wrong argument, a thread that has to be started.
 
    With the GIL, all of it is one step but for `fn`, `deliver` and the helpers that it calls: nothing in between runs
-   Python code or gives up the GIL. So nobody comes between a look and what is done about it, no asynchronous exception
-   strikes there, and none of the model's races takes place in here. (Up to Python 3.11 the collector may run where a
-   tuple is made; what was seen before is looked at again.) Without the GIL there is none of this: the twins do it all.
+   Python code or gives up the GIL. So nobody comes between a look and what is done about it, and none of the model's
+   races takes place in here. (Up to Python 3.11 the collector may run where a tuple is made; what was seen before is
+   looked at again.) Without the GIL there is none of this: the twins do it all.
+
+   Nor does an asynchronous exception strike there. It would strike in the next Python function, and if `fn` is written in
+   C that is `deliver`, whose outcome nobody would hear of. So it is called in here where the twin would be struck.
 
    Workers, caches and the like are Python's classes; their slots are read and written where they lie. */
 
@@ -16,7 +19,6 @@
 
 #include <structmember.h>
 
-enum { WORKER, CACHE, TALLY, VALUE, TYPES };
 
 #define SLOTS(SLOT)                                                                                                    \
     SLOT(WORKER, cache) SLOT(WORKER, delivering) SLOT(WORKER, ident) SLOT(WORKER, job) SLOT(WORKER, line)              \
@@ -39,7 +41,7 @@ static const struct {
 };
 
 /* The slot of an object; what is in there is borrowed. */
-#define IN(object, slot) (*(PyObject **)((char *)(object) + quick->offsets[slot]))
+#define PART(object, slot) (*(PyObject **)((char *)(object) + quick->offsets[slot]))
 
 static void
 put_in(PyObject **slot, PyObject *value)
@@ -72,21 +74,49 @@ native(Quick *quick, PyObject *mailbox)
     return Py_IS_TYPE(mailbox, quick->mailbox) ? (Mailbox *)mailbox : NULL;
 }
 
-static PyObject *
-put_into(Quick *quick, PyObject *mailbox)
+/* Whether nothing is missing of a cache: somebody may have deleted an attribute. */
+static int
+is_whole(Quick *quick, PyObject *cache)
 {
-    Mailbox *ours = native(quick, mailbox);
-    return ours != NULL ? mailbox_put(ours, NULL) : PyObject_CallMethodNoArgs(mailbox, quick->put);
+    return PART(cache, CACHE__clock) != NULL && PART(cache, CACHE__idle) != NULL && PART(cache, CACHE__line) != NULL &&
+           PART(cache, CACHE__standby) != NULL && PART(cache, CACHE__waking) != NULL;
 }
 
 /* Whether the worker that was woken last is on its way, and is not the one that runs this. */
 static int
 is_coming(Quick *quick, PyObject *cache)
 {
-    PyObject *waking = IN(cache, CACHE__waking);
-    Mailbox *mailbox = native(quick, IN(waking, WORKER_mailbox));
-    return mailbox != NULL && is_full(mailbox) && IN(waking, WORKER_delivering) == Py_False &&
-           PyLong_AsUnsignedLongMask(IN(waking, WORKER_ident)) != PyThread_get_thread_ident();
+    PyObject *waking = PART(cache, CACHE__waking);
+    Mailbox *mailbox = native(quick, PART(waking, WORKER_mailbox));
+    return mailbox != NULL && is_full(mailbox) && PART(waking, WORKER_delivering) == Py_False &&
+           PyLong_AsUnsignedLongMask(PART(waking, WORKER_ident)) != PyThread_get_thread_ident();
+}
+
+/* Wake the worker that became idle last. 0: there is none, or it has another implementation's mailbox. */
+static int
+wake_idle(Quick *quick, PyObject *cache)
+{
+    PyObject *idle = PART(cache, CACHE__idle), *last = PyObject_CallOneArg(quick->known[POPITEM], idle), *put;
+    if (last == NULL) {
+        if (!PyErr_ExceptionMatches(PyExc_KeyError)) {
+            return -1;
+        }
+        PyErr_Clear();
+        return 0;
+    }
+    PyObject *worker = PyTuple_GET_ITEM(last, 0), *mailbox = PyTuple_GET_ITEM(last, 1);
+    int result = 0;
+    if (native(quick, mailbox) == NULL) {
+        result = PyDict_SetItem(idle, worker, mailbox);
+    } else if ((put = mailbox_put((Mailbox *)mailbox, NULL)) == NULL) {
+        result = -1;
+    } else {
+        Py_DECREF(put);
+        put_in(&PART(cache, CACHE__waking), worker);
+        result = 1;
+    }
+    Py_DECREF(last);
+    return result;
 }
 
 PyDoc_STRVAR(quick_start_doc, "start(cache, fn, deliver, name): `start_thread_soon`. False: nothing has been done.");
@@ -99,10 +129,10 @@ quick_start(PyObject *module, PyObject *const *args, Py_ssize_t count)
         PyErr_Format(PyExc_TypeError, "start() takes 4 arguments (%zd given)", count);
         return NULL;
     }
-    PyObject *cache = args[0], *fn = args[1], *deliver = args[2], *name = args[3], *woken = NULL, *appended;
+    PyObject *cache = args[0], *fn = args[1], *deliver = args[2], *name = args[3];
     if (is_finalizing() || quick->types[CACHE] == NULL || !PyObject_TypeCheck(cache, quick->types[CACHE]) ||
-        !PyCallable_Check(fn) || !PyCallable_Check(deliver) || !(name == Py_None || PyUnicode_CheckExact(name)) ||
-        !(is_coming(quick, cache) || PyDict_GET_SIZE(IN(cache, CACHE__idle)) != 0)) {
+        !is_whole(quick, cache) || !PyCallable_Check(fn) || !PyCallable_Check(deliver) || !(name == Py_None || PyUnicode_CheckExact(name)) ||
+        !(is_coming(quick, cache) || PyDict_GET_SIZE(PART(cache, CACHE__idle)) != 0)) {
         Py_RETURN_FALSE;
     }
     PyObject *identity = PyObject_CallNoArgs((PyObject *)&PyBaseObject_Type);
@@ -112,27 +142,14 @@ quick_start(PyObject *module, PyObject *const *args, Py_ssize_t count)
         return NULL;
     }
     if (!is_coming(quick, cache)) {
-        woken = PyObject_CallOneArg(quick->popitem, IN(cache, CACHE__idle));
-        if (woken == NULL) {
+        int woken = wake_idle(quick, cache); /* it can't look at the line before the job is there */
+        if (woken < 1) {
             Py_DECREF(job);
-            if (!PyErr_ExceptionMatches(PyExc_KeyError)) {
-                return NULL;
-            }
-            PyErr_Clear();
-            Py_RETURN_FALSE;
+            return woken < 0 ? NULL : Py_NewRef(Py_False);
         }
     }
-    appended = PyObject_CallFunctionObjArgs(quick->append, IN(cache, CACHE__line), job, NULL);
+    PyObject *appended = PyObject_CallFunctionObjArgs(quick->known[APPEND], PART(cache, CACHE__line), job, NULL);
     Py_DECREF(job);
-    if (woken != NULL) { /* also if there is no memory for the job: it looks, and goes back */
-        PyObject *put = put_into(quick, PyTuple_GET_ITEM(woken, 1));
-        Py_XDECREF(put);
-        put_in(&IN(cache, CACHE__waking), PyTuple_GET_ITEM(woken, 0));
-        Py_DECREF(woken);
-        if (put == NULL) {
-            Py_CLEAR(appended);
-        }
-    }
     if (appended == NULL) {
         return NULL;
     }
@@ -159,15 +176,32 @@ fetch_error(void)
 #endif
 }
 
+/* Report an exception as the twin does, which has it in hand meanwhile. */
 static void
 report_error(Quick *quick)
 {
-    PyObject *error = fetch_error(), *done = PyObject_CallOneArg(quick->report, error);
+    PyObject *error = fetch_error(), *before = PyErr_GetHandledException();
+    PyErr_SetHandledException(error);
+    PyObject *done = PyObject_CallOneArg(quick->known[REPORT], error);
     if (done == NULL) {
-        PyErr_WriteUnraisable(quick->report);
+        PyErr_WriteUnraisable(quick->known[REPORT]);
     }
+    PyErr_SetHandledException(before);
+    Py_XDECREF(before);
     Py_XDECREF(done);
     Py_DECREF(error);
+}
+
+/* Have an asynchronous exception strike here, if there is one. Return -1 if it does. */
+static int
+be_struck(Quick *quick)
+{
+    if (PyThreadState_Get()->async_exc == NULL) {
+        return 0;
+    }
+    PyObject *done = PyObject_CallNoArgs(quick->known[NOTHING]);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
 }
 
 static void
@@ -195,26 +229,29 @@ is_known(PyObject *get, PyObject *known)
 static int
 is_at_home(Quick *quick, PyObject *worker)
 {
-    return IN(worker, WORKER_line) == IN(IN(worker, WORKER_cache), CACHE__line);
+    return PART(worker, WORKER_line) == PART(PART(worker, WORKER_cache), CACHE__line);
 }
 
 static PyObject *
 call_fn(Quick *quick, PyObject *worker, PyObject *job)
 {
     PyObject *result = NULL, *value = NULL;
-    PyObject *time = PyObject_CallNoArgs(IN(IN(worker, WORKER_cache), CACHE__clock));
+    PyObject *time = PyObject_CallNoArgs(PART(PART(worker, WORKER_cache), CACHE__clock));
     PyObject *running = time == NULL ? NULL : PyTuple_Pack(3, PyTuple_GET_ITEM(job, 1), Py_None, time);
     if (running != NULL) {
-        put_in(&IN(worker, WORKER_running), running);
+        put_in(&PART(worker, WORKER_running), running);
         Py_DECREF(running);
         result = PyObject_CallNoArgs(PyTuple_GET_ITEM(job, 1));
     }
     Py_XDECREF(time);
+    if (result != NULL && be_struck(quick) < 0) {
+        Py_CLEAR(result);
+    }
     if (result != NULL) {
         value = PyType_GenericAlloc(quick->types[VALUE], 0);
         if (value != NULL) {
-            put_in(&IN(value, VALUE_value), result);
-            put_in(&IN(value, VALUE__unwrapped), Py_False);
+            put_in(&PART(value, VALUE_value), result);
+            put_in(&PART(value, VALUE__unwrapped), Py_False);
         }
         Py_DECREF(result);
     }
@@ -225,32 +262,35 @@ call_fn(Quick *quick, PyObject *worker, PyObject *job)
 static int
 run_claimed(Quick *quick, PyObject *worker)
 {
-    PyObject *cache = IN(worker, WORKER_cache), *job = IN(worker, WORKER_job), *error = NULL;
-    IN(worker, WORKER_job) = Py_NewRef(Py_None); /* begun */
+    PyObject *cache = PART(worker, WORKER_cache), *job = PART(worker, WORKER_job), *error = NULL;
+    PART(worker, WORKER_job) = Py_NewRef(Py_None); /* begun */
     PyObject *deliver = Py_NewRef(PyTuple_GET_ITEM(job, 2)), *outcome = call_fn(quick, worker, job);
     if (outcome == NULL) {
         error = fetch_error();
     }
     /* `fn` is let go before anybody hears of the result. */
-    put_in(&IN(worker, WORKER_running), Py_None);
+    put_in(&PART(worker, WORKER_running), Py_None);
     Py_DECREF(job);
     int more = 0, home = is_at_home(quick, worker);
     if (home) {
-        count(&IN(IN(worker, WORKER_tally), TALLY_jobs));
-        while (outcome == NULL && (outcome = PyObject_CallOneArg(quick->error, error)) == NULL) {
+        count(&PART(PART(worker, WORKER_tally), TALLY_jobs));
+        while (outcome == NULL && (outcome = PyObject_CallOneArg(quick->known[ERROR], error)) == NULL) {
             report_error(quick);
         }
-        put_in(&IN(worker, WORKER_delivering), Py_True);
-        if (PyDict_SetItem(IN(cache, CACHE__idle), worker, IN(worker, WORKER_mailbox)) < 0) {
+        put_in(&PART(worker, WORKER_delivering), Py_True);
+        if (PyDict_SetItem(PART(cache, CACHE__idle), worker, PART(worker, WORKER_mailbox)) < 0) {
             report_error(quick);
         }
-        more = length(IN(cache, CACHE__line)) != 0;
+        more = length(PART(cache, CACHE__line)) != 0;
     }
     Py_XDECREF(error);
     if (home) {
+        if (be_struck(quick) < 0) { /* it comes too late for the outcome, and would be too early for `deliver` */
+            report_error(quick);
+        }
         PyObject *answer = PyObject_CallOneArg(deliver, outcome);
         if (answer == NULL) {
-            count(&IN(IN(worker, WORKER_tally), TALLY_deliver_errors));
+            count(&PART(PART(worker, WORKER_tally), TALLY_deliver_errors));
             report_error(quick);
         }
         Py_XDECREF(answer);
@@ -270,7 +310,9 @@ run_in_context(Quick *quick, PyObject *worker)
         return -1;
     }
     int more = run_claimed(quick, worker);
-    PyContext_Exit(context);
+    if (PyContext_Exit(context) < 0) { /* somebody has left another one entered */
+        report_error(quick);
+    }
     Py_DECREF(context);
     return more;
 }
@@ -279,13 +321,13 @@ run_in_context(Quick *quick, PyObject *worker)
 static int
 see_to_the_next(Quick *quick, PyObject *cache)
 {
-    Mailbox *standby = native(quick, IN(cache, CACHE__standby));
+    Mailbox *standby = native(quick, PART(cache, CACHE__standby));
     int spins = standby != NULL && atomic_load_explicit(&standby->spins, memory_order_relaxed);
     if (spins || is_coming(quick, cache)) {
-        put_in(&IN(cache, CACHE__left), spins ? Py_True : Py_False);
+        put_in(&PART(cache, CACHE__left), spins ? Py_True : Py_False);
         return 0;
     }
-    PyObject *done = PyObject_CallMethodNoArgs(cache, quick->wake_next);
+    PyObject *done = PyObject_CallOneArg(quick->known[WAKE_NEXT], cache);
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
 }
@@ -294,9 +336,9 @@ see_to_the_next(Quick *quick, PyObject *cache)
 static int
 claim_next(Quick *quick, PyObject *worker, int more)
 {
-    PyObject *cache = IN(worker, WORKER_cache), *line = IN(worker, WORKER_line), *idle = IN(cache, CACHE__idle);
-    Mailbox *mailbox = native(quick, IN(worker, WORKER_mailbox));
-    if (!is_at_home(quick, worker) || length(line) == 0 || IN(worker, WORKER_retiring) != Py_False || mailbox == NULL) {
+    PyObject *cache = PART(worker, WORKER_cache), *line = PART(worker, WORKER_line), *idle = PART(cache, CACHE__idle);
+    Mailbox *mailbox = native(quick, PART(worker, WORKER_mailbox));
+    if (!is_at_home(quick, worker) || length(line) == 0 || PART(worker, WORKER_retiring) != Py_False || mailbox == NULL) {
         return 0;
     }
     int listed = PyDict_Contains(idle, worker);
@@ -307,12 +349,12 @@ claim_next(Quick *quick, PyObject *worker, int more)
     } else if (!take(mailbox)) {
         return 0; /* it has been claimed, and the put is to come */
     }
-    put_in(&IN(worker, WORKER_delivering), Py_False);
-    PyObject *job = PyObject_CallOneArg(quick->popleft, line);
+    put_in(&PART(worker, WORKER_delivering), Py_False);
+    PyObject *job = PyObject_CallOneArg(quick->known[POPLEFT], line);
     if (job == NULL) {
         return -1;
     }
-    put_in(&IN(worker, WORKER_job), job);
+    put_in(&PART(worker, WORKER_job), job);
     Py_DECREF(job);
     return length(line) == 0 || see_to_the_next(quick, cache) == 0 ? 1 : -1;
 }
@@ -330,11 +372,12 @@ quick_run(PyObject *module, PyObject *worker)
     Quick *quick = &((State *)PyModule_GetState(module))->quick;
     for (int jobs = 0; jobs < STROKE; jobs++) {
         if (!Py_IS_TYPE(worker, quick->types[WORKER]) || !is_at_home(quick, worker) ||
-            PyTuple_GET_ITEM(IN(worker, WORKER_job), 3) != Py_None) {
+            !is_whole(quick, PART(worker, WORKER_cache)) ||
+            PyTuple_GET_ITEM(PART(worker, WORKER_job), 3) != Py_None) {
             break;
         }
-        int known = is_known(quick->get_trace, IN(worker, WORKER_trace));
-        known = known == 1 ? is_known(quick->get_profile, IN(worker, WORKER_profile)) : known;
+        int known = is_known(quick->known[GET_TRACE], PART(worker, WORKER_trace));
+        known = known == 1 ? is_known(quick->known[GET_PROFILE], PART(worker, WORKER_profile)) : known;
         if (known < 0) {
             return NULL;
         }
@@ -349,21 +392,19 @@ quick_run(PyObject *module, PyObject *worker)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(quick_bind_doc, "bind(worker, cache, tally, value, error, get_trace, get_profile, report, append, "
-                             "popleft, popitem): what `start` and `run` are to know. Before that they do nothing.");
+PyDoc_STRVAR(quick_bind_doc, "bind(types, known): what `start` and `run` are to know; before that they do nothing.\n\n"
+                             "types: the worker's, the cache's, the tally's, the outcome's. known: see _quick.h.");
 
 static PyObject *
 quick_bind(PyObject *module, PyObject *args)
 {
-    Quick *quick = &((State *)PyModule_GetState(module))->quick, known = *quick;
-    PyTypeObject **types = known.types;
-    if (types[WORKER] != NULL) {
-        PyErr_SetString(PyExc_RuntimeError, "bound already");
-        return NULL;
-    }
-    if (!PyArg_ParseTuple(args, "O!O!O!O!OOOOOOO:bind", &PyType_Type, &types[WORKER], &PyType_Type, &types[CACHE],
-                          &PyType_Type, &types[TALLY], &PyType_Type, &types[VALUE], &known.error, &known.get_trace,
-                          &known.get_profile, &known.report, &known.append, &known.popleft, &known.popitem)) {
+    Quick *quick = &((State *)PyModule_GetState(module))->quick, bound = *quick, before = *quick;
+    PyTypeObject **types = bound.types;
+    PyObject **known = bound.known;
+    if (!PyArg_ParseTuple(args, "(O!O!O!O!)(OOOOOOOOO):bind", &PyType_Type, &types[WORKER], &PyType_Type, &types[CACHE],
+                          &PyType_Type, &types[TALLY], &PyType_Type, &types[VALUE], &known[ERROR], &known[GET_TRACE],
+                          &known[GET_PROFILE], &known[REPORT], &known[NOTHING], &known[WAKE_NEXT], &known[APPEND],
+                          &known[POPLEFT], &known[POPITEM])) {
         return NULL;
     }
     for (int slot = 0; slot < SLOT_COUNT; slot++) {
@@ -372,7 +413,7 @@ quick_bind(PyObject *module, PyObject *args)
             return NULL;
         }
         int is_slot = Py_IS_TYPE(descriptor, &PyMemberDescr_Type);
-        known.offsets[slot] = is_slot ? ((PyMemberDescrObject *)descriptor)->d_member->offset : 0;
+        bound.offsets[slot] = is_slot ? ((PyMemberDescrObject *)descriptor)->d_member->offset : 0;
         Py_DECREF(descriptor);
         if (!is_slot) {
             PyErr_Format(PyExc_TypeError, "%s is no slot", slot_names[slot].name);
@@ -382,12 +423,11 @@ quick_bind(PyObject *module, PyObject *args)
     for (int type = 0; type < TYPES; type++) {
         Py_INCREF(types[type]);
     }
-    PyObject *objects[] = {known.error,  known.get_trace, known.get_profile, known.report,
-                           known.append, known.popleft,   known.popitem};
-    for (size_t object = 0; object < sizeof(objects) / sizeof(*objects); object++) {
-        Py_INCREF(objects[object]);
+    for (int object = 0; object < KNOWN; object++) {
+        Py_INCREF(known[object]);
     }
-    *quick = known;
+    *quick = bound;
+    let_go(&before);
     Py_RETURN_NONE;
 }
 

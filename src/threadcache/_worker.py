@@ -146,6 +146,7 @@ class Worker:
         """Become known. Nothing has been claimed yet, so whatever fails here costs a thread and no job."""
         self.ident, self.native_id = threading.get_ident(), threading.get_native_id()
         set_signal_mask()
+        self.mailbox = self.cache._new_mailbox()  # the first token was for whoever got it (race 6)
         self.tally.started += 1
         self.tally.peak = max(self.tally.peak, len(self.cache._workers))
         if HOLD_BACK:
@@ -153,7 +154,6 @@ class Worker:
 
     def _hold_back(self) -> None:
         """Be on our way while others make headway with the line, but not for long."""
-        self.mailbox = self.cache._new_mailbox()  # the first token was for whoever got it (race 6)
         self.mailbox.put()
         self.cache._waking = self
         try:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,7 @@ class _Cache:
 class _Waits:
     """How one run waits for its calls: an instrument, which Trio tells before it sleeps.
 
-    ``_calls`` has an entry for each call in flight; workers take them out. ``_ended`` has one for each that has ended
+    ``_calls`` has an entry for each call in flight, until its worker takes it out. ``_ended`` has one if any has ended
     since the run slept last: Trio has been told of it, and will not sleep. Both are guesses, which cost a spin or a
     sleep if they are wrong.
     """
@@ -67,23 +68,24 @@ class _Waits:
         self._start = start
         self._go = go
         self._idle_turns = 0
-        self._calls: deque[None] = deque()
-        self._ended: deque[None] = deque()
+        self._calls: dict[object, None] = {}
+        self._ended: deque[None] = deque(maxlen=1)
         self._spinner = Spinner()
 
     def start_thread_soon(self, fn: Callable[[], Any], deliver: Callable[..., object], name: str | None) -> None:
-        self._calls.append(None)
+        call = object()
         try:
-            self._start(fn, partial(self._deliver, deliver), name)
+            self._calls[call] = None
+            self._start(fn, partial(self._deliver, call, deliver), name)
         except BaseException:
-            self._calls.pop()
+            self._calls.pop(call, None)  # which has nevertheless begun, maybe, and even ended
             raise
 
-    def _deliver(self, deliver: Callable[[Outcome[Any]], object], outcome: Outcome[Any]) -> None:
+    def _deliver(self, call: object, deliver: Callable[[Outcome[Any]], object], outcome: Outcome[Any]) -> None:
         try:
             deliver(outcome)
         finally:
-            self._calls.pop()
+            self._calls.pop(call, None)
             self._ended.append(None)
             self._spinner.tell()
 
@@ -110,15 +112,25 @@ def _spinning(start: Callable[..., None]) -> Callable[..., None]:
         trio.lowlevel.remove_instrument(ours)
         waits.set(None)
 
-    def start_thread_soon(fn: Callable[[], Any], deliver: Callable[..., object], name: str | None = None) -> None:
+    def waits_of_this_run() -> _Waits | None:
         try:
-            ours = waits.get()
-            if ours is None:
-                ours = instrument(start, go)
-                waits.set(ours)
-                trio.lowlevel.add_instrument(ours)
-        except RuntimeError:  # no run calls it
-            ours = None
+            ours: Any = waits.get()
+        except RuntimeError:
+            return None  # no run calls it
+        if not trio.lowlevel.in_trio_task():
+            # It is a guest that waits for I/O in a thread; and its host has something to do meanwhile.
+            if ours:
+                with suppress(KeyError):  # Trio has dropped it, because something has struck it
+                    trio.lowlevel.remove_instrument(ours)
+            waits.set(False)
+        elif ours is None:
+            ours = instrument(start, go)
+            trio.lowlevel.add_instrument(ours)
+            waits.set(ours)
+        return ours or None
+
+    def start_thread_soon(fn: Callable[[], Any], deliver: Callable[..., object], name: str | None = None) -> None:
+        ours = waits_of_this_run()
         if ours is not None and callable(deliver):
             ours.start_thread_soon(fn, deliver, name)
         else:
