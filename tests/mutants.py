@@ -194,7 +194,7 @@ MUTANTS = [
     ("trio: a deadline is spun through", "trio", "if timeout > default_cache._longest_spin:", "if timeout > 0:", "test_trio_spin"),
     ("trio: the instrument stays", "trio", "                self._go(self)", "                pass", "test_trio_spin"),
     ("trio: the instrument goes for ever", "trio", "        waits.set(None)\n", "", "test_trio_spin"),
-    ("trio: each idle turn counts", "trio", "            self._idle_turns = 0\n            if", "            if", "test_trio_spin"),
+    ("trio: each idle turn counts", "trio", "        call = object()\n        self._idle_turns = 0\n", "        call = object()\n", "test_trio_spin"),
     ("trio: bad calls are found out in the worker", "trio", "if ours is not None and callable(deliver):", "if ours is not None:", "test_trio_spin"),
     ("trio: an instrument where nobody spins", "trio", "_spinning(start) if default_cache._spins else start", "_spinning(start)", "test_trio_spin"),
     ("quick: what strikes a job in C strikes deliver", "_quick.h", "    if (result != NULL && be_struck(quick) < 0) {", "    if (0) {", "test_quick"),

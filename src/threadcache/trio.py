@@ -74,6 +74,7 @@ class _Waits:
 
     def start_thread_soon(self, fn: Callable[[], Any], deliver: Callable[..., object], name: str | None) -> None:
         call = object()
+        self._idle_turns = 0
         try:
             self._calls[call] = None
             self._start(fn, partial(self._deliver, call, deliver), name)
@@ -92,7 +93,6 @@ class _Waits:
     def before_io_wait(self, timeout: float) -> None:
         """Called by Trio, which is about to sleep for so many seconds if nothing happens."""
         if self._calls:
-            self._idle_turns = 0
             if timeout > default_cache._longest_spin:
                 self._spinner.spin(self._ended)
         else:
