@@ -62,9 +62,9 @@ if not 0 <= SPIN <= MOST_SPIN:
     raise ValueError(f"THREADCACHE_SPIN must be 0 to {MOST_SPIN:,} microseconds, not {_spin!r}")
 """Microseconds that whoever waits looks for the token before parking.
 
-In docs/spinning.md, 10 was too short for an executor that is closed and the next one that is made; 35 and more cost more
-CPU time than the cheapest peer at 20,000 jobs a second, where a spin of 50 finds every job, and 20 less. What a loop and
-its workers do for each other does not depend on it, since they spin for longer then.
+In docs/spinning.md, 10 was too short for an executor that is closed and the next one that is made; 35 and more cost
+more CPU time than the cheapest peer at 20,000 jobs a second, where a spin of 50 finds every job, and 20 cost less. What
+a loop and its workers do for each other depends little on it, since they spin for longer then.
 """
 
 
