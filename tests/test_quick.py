@@ -154,15 +154,18 @@ def test_debug_mode_and_other_mailboxes_are_for_the_twins(monkeypatch: pytest.Mo
         assert cache.drain(DEADLINE)
 
 
-@pytest.mark.skipif(sys.implementation.name != "cpython", reason="uses CPython's call")
 def test_an_asynchronous_exception_is_the_outcome_of_a_job_in_c(cache: ThreadCache, calls: Calls) -> None:
     """Whatever `deliver` is written in: it is called, once and to the end."""
     idents: SimpleQueue[int] = SimpleQueue()
     go_on = threading.Event()
     outcomes: SimpleQueue[Any] = SimpleQueue()
+
+    def deliver(outcome: Any) -> None:  # a Python function, in which it would strike
+        outcomes.put(outcome)
+
     # `map` is in C too, and so nothing looks for the exception before all of it has been done.
     steps = map(operator.call, (lambda: idents.put(threading.get_ident()), partial(go_on.wait, DEADLINE)))
-    cache.start_thread_soon(partial(list, steps), lambda outcome: outcomes.put(outcome))  # noqa: PLW0108
+    cache.start_thread_soon(partial(list, steps), deliver)
     ident = idents.get(timeout=DEADLINE)
     struck = ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(StruckError))
     assert struck == 1
@@ -171,7 +174,7 @@ def test_an_asynchronous_exception_is_the_outcome_of_a_job_in_c(cache: ThreadCac
         outcomes.get(timeout=DEADLINE).unwrap()
     lock = threading.Lock()
     lock.acquire()
-    cache.start_thread_soon(partial(lock.acquire, True, DEADLINE), lambda outcome: outcomes.put(outcome))  # noqa: PLW0108
+    cache.start_thread_soon(partial(lock.acquire, True, DEADLINE), deliver)
     until(lambda: cache.stats().busy == 1 and cache.jobs())
     struck = ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(StruckError))
     assert struck == 1
@@ -192,10 +195,13 @@ def test_what_strikes_as_fn_is_let_go_is_reported_and_the_outcome_delivered(
     def fn() -> int:
         return 1
 
+    def deliver(outcome: Any) -> None:  # a Python function, in which it would strike
+        outcomes.put(outcome)
+
     ident = ctypes.c_ulong(call(cache, threading.get_ident))
     strike = map(ctypes.pythonapi.PyThreadState_SetAsyncExc, (ident,), (ctypes.py_object(StruckError),))
     reference = weakref.ref(fn, partial(next, strike))  # no Python function, in which it would strike
-    cache.start_thread_soon(fn, lambda outcome: outcomes.put(outcome))  # noqa: PLW0108
+    cache.start_thread_soon(fn, deliver)
     del fn
     assert outcomes.get(timeout=DEADLINE).unwrap() == 1
     assert reports.get(timeout=DEADLINE) is StruckError
