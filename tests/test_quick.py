@@ -334,6 +334,27 @@ def test_who_is_on_its_way_need_not_be_woken_unless_it_asks_itself(alone: Alone)
     assert len(alone.cache._line) == 1
 
 
+def test_finalizers_find_the_job_in_the_line_and_its_worker_called(alone: Alone) -> None:
+    """They may give up the GIL: a worker that came before its job would go back, and nobody come for that."""
+    assert quick is not None
+    seen: list[Any] = []
+    cache, worker = alone.cache, alone.worker
+
+    class Last:
+        def __del__(self) -> None:
+            seen.append((len(cache._line), worker.mailbox.is_empty()))
+
+    gone: Any = Worker(cache)
+    assert gone.mailbox.get(False, -1)
+    gone.thread = Last()
+    cache._waking = gone
+    del gone
+    cache._idle[worker] = worker.mailbox
+    assert quick.start(cache, int, alone.deliver, None) is True
+    assert seen == [(1, False)]
+    assert cache._waking is worker
+
+
 def test_what_is_no_worker_is_not_run(cache: ThreadCache) -> None:
     assert quick is not None
     assert quick.run(SimpleNamespace()) is None

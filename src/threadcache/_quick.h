@@ -7,8 +7,8 @@
    races takes place in here. (Up to Python 3.11 the collector may run where a tuple is made; what was seen before is
    looked at again.) Without the GIL there is none of this: the twins do it all.
 
-   Nor does an asynchronous exception strike there. It would strike in the next Python function, and if `fn` is written in
-   C that is `deliver`, whose outcome nobody would hear of. So it is called in here where the twin would be struck.
+   Nor does an asynchronous exception strike there. It would strike in the next Python function, and if `fn` is written
+   in C that is `deliver`, whose outcome nobody would hear of. So one is called in here where the twin would be struck.
 
    Workers, caches and the like are Python's classes; their slots are read and written where they lie. */
 
@@ -18,7 +18,6 @@
 #ifndef Py_GIL_DISABLED
 
 #include <structmember.h>
-
 
 #define SLOTS(SLOT)                                                                                                    \
     SLOT(WORKER, cache) SLOT(WORKER, delivering) SLOT(WORKER, ident) SLOT(WORKER, job) SLOT(WORKER, line)              \
@@ -92,31 +91,23 @@ is_coming(Quick *quick, PyObject *cache)
            PyLong_AsUnsignedLongMask(PART(waking, WORKER_ident)) != PyThread_get_thread_ident();
 }
 
-/* Wake the worker that became idle last. 0: there is none, or it has another implementation's mailbox. */
-static int
-wake_idle(Quick *quick, PyObject *cache)
+/* Claim the worker that became idle last: (worker, mailbox). NULL without an error: there is none for us. */
+static PyObject *
+claim_idle(Quick *quick, PyObject *cache)
 {
-    PyObject *idle = PART(cache, CACHE__idle), *last = PyObject_CallOneArg(quick->known[POPITEM], idle), *put;
+    PyObject *idle = PART(cache, CACHE__idle), *last = PyObject_CallOneArg(quick->known[POPITEM], idle);
     if (last == NULL) {
-        if (!PyErr_ExceptionMatches(PyExc_KeyError)) {
-            return -1;
+        if (PyErr_ExceptionMatches(PyExc_KeyError)) {
+            PyErr_Clear();
         }
-        PyErr_Clear();
-        return 0;
+        return NULL;
     }
     PyObject *worker = PyTuple_GET_ITEM(last, 0), *mailbox = PyTuple_GET_ITEM(last, 1);
-    int result = 0;
     if (native(quick, mailbox) == NULL) {
-        result = PyDict_SetItem(idle, worker, mailbox);
-    } else if ((put = mailbox_put((Mailbox *)mailbox, NULL)) == NULL) {
-        result = -1;
-    } else {
-        Py_DECREF(put);
-        put_in(&PART(cache, CACHE__waking), worker);
-        result = 1;
+        (void)PyDict_SetItem(idle, worker, mailbox);
+        Py_CLEAR(last);
     }
-    Py_DECREF(last);
-    return result;
+    return last;
 }
 
 PyDoc_STRVAR(quick_start_doc, "start(cache, fn, deliver, name): `start_thread_soon`. False: nothing has been done.");
@@ -131,7 +122,8 @@ quick_start(PyObject *module, PyObject *const *args, Py_ssize_t count)
     }
     PyObject *cache = args[0], *fn = args[1], *deliver = args[2], *name = args[3];
     if (is_finalizing() || quick->types[CACHE] == NULL || !PyObject_TypeCheck(cache, quick->types[CACHE]) ||
-        !is_whole(quick, cache) || !PyCallable_Check(fn) || !PyCallable_Check(deliver) || !(name == Py_None || PyUnicode_CheckExact(name)) ||
+        !is_whole(quick, cache) || !PyCallable_Check(fn) || !PyCallable_Check(deliver) ||
+        !(name == Py_None || PyUnicode_CheckExact(name)) ||
         !(is_coming(quick, cache) || PyDict_GET_SIZE(PART(cache, CACHE__idle)) != 0)) {
         Py_RETURN_FALSE;
     }
@@ -141,15 +133,21 @@ quick_start(PyObject *module, PyObject *const *args, Py_ssize_t count)
     if (job == NULL) {
         return NULL;
     }
-    if (!is_coming(quick, cache)) {
-        int woken = wake_idle(quick, cache); /* it can't look at the line before the job is there */
-        if (woken < 1) {
-            Py_DECREF(job);
-            return woken < 0 ? NULL : Py_NewRef(Py_False);
-        }
+    PyObject *idle = NULL;
+    if (!is_coming(quick, cache) && (idle = claim_idle(quick, cache)) == NULL) {
+        Py_DECREF(job);
+        return PyErr_Occurred() ? NULL : Py_NewRef(Py_False);
     }
     PyObject *appended = PyObject_CallFunctionObjArgs(quick->known[APPEND], PART(cache, CACHE__line), job, NULL);
     Py_DECREF(job);
+    if (idle != NULL) { /* also if there was no memory for the job: it looks, and goes back */
+        PyObject *put = mailbox_put((Mailbox *)PyTuple_GET_ITEM(idle, 1), NULL);
+        assert(put != NULL); /* what is listed is empty */
+        Py_XDECREF(put);
+        /* Only now: who was there before may go, and its finalizers run. */
+        put_in(&PART(cache, CACHE__waking), PyTuple_GET_ITEM(idle, 0));
+        Py_DECREF(idle);
+    }
     if (appended == NULL) {
         return NULL;
     }
@@ -338,7 +336,8 @@ claim_next(Quick *quick, PyObject *worker, int more)
 {
     PyObject *cache = PART(worker, WORKER_cache), *line = PART(worker, WORKER_line), *idle = PART(cache, CACHE__idle);
     Mailbox *mailbox = native(quick, PART(worker, WORKER_mailbox));
-    if (!is_at_home(quick, worker) || length(line) == 0 || PART(worker, WORKER_retiring) != Py_False || mailbox == NULL) {
+    if (!is_at_home(quick, worker) || length(line) == 0 || PART(worker, WORKER_retiring) != Py_False ||
+        mailbox == NULL) {
         return 0;
     }
     int listed = PyDict_Contains(idle, worker);
