@@ -189,7 +189,7 @@ MUTANTS = [
     ("trio: a run that has been told spins", "trio", "            self._ended.append(None)\n", "", "test_trio_spin"),
     ("trio: a run that has been told once never spins again", "trio", "        self._ended.clear()\n", "", "test_trio_spin"),
     ("trio: a run without calls in flight spins", "trio", "        if self._calls:\n", "        if True:\n", "test_trio_spin"),
-    ("trio: a call that has ended is in flight", "trio", "        finally:\n            self._calls.pop(call, None)\n", "        finally:\n", "test_trio_spin"),
+    ("trio: a call that has ended is in flight", "trio", "            self._calls.pop(call, None)\n            self._spinner", "            self._spinner", "test_trio_spin"),
     ("trio: a call that fails to start is in flight", "trio", "        except BaseException:\n            self._calls.pop(call, None)  # which has nevertheless begun, maybe, and even ended\n            raise", "        except ZeroDivisionError:\n            raise", "test_trio_spin"),
     ("trio: a deadline is spun through", "trio", "if timeout > default_cache._longest_spin:", "if timeout > 0:", "test_trio_spin"),
     ("trio: the instrument stays", "trio", "                self._go(self)", "                pass", "test_trio_spin"),

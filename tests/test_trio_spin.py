@@ -63,6 +63,9 @@ def test_a_result_ends_the_spin(spins: Spins) -> None:
         for number, gate in enumerate(gates):
             assert await to_thread(gate) == gate.ident
             assert spins.count == number + 1
+            (ours,) = instruments()
+            await reached(lambda ours=ours: not ours._calls)  # its worker may not have said so yet
+            await trio.lowlevel.checkpoint()
 
     run(main)
 

@@ -86,8 +86,8 @@ class _Waits:
         try:
             deliver(outcome)
         finally:
-            self._calls.pop(call, None)
             self._ended.append(None)
+            self._calls.pop(call, None)
             self._spinner.tell()
 
     def before_io_wait(self, timeout: float) -> None:
