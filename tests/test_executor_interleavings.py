@@ -8,7 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from explorer import Deadlock, Run, explore
+from explorer import Deadlock, Run, VirtualMailbox, explore
 from test_interleavings import FULL, everywhere
 
 from threadcache import default_cache
@@ -143,6 +143,20 @@ def standing_by(run: Run) -> Any:
     return lambda: stage.check("a", "b", "c", "d")
 
 
+def after_a_result(run: Run) -> Any:
+    """Who has taken a result counts on the runner that had it, whose next job waits for the one behind."""
+    stage = Stage(run, 2)
+
+    def main() -> None:
+        stage.submit("a").result()
+        stage.submit("b", lambda: run.wait(lambda: "c" in stage.began))
+        run.wait(lambda: not stage.pool.line)  # it has been claimed, and no more
+        stage.submit("c")
+
+    run.spawn(main)
+    return lambda: stage.check("a", "b", "c")
+
+
 def nested(run: Run) -> Any:
     """Jobs that submit and wait, without a limit."""
     stage = Stage(run, math.inf)
@@ -261,6 +275,7 @@ SCENARIOS = [
         submitters,
         limit_reached,
         standing_by,
+        after_a_result,
         nested,
         from_callbacks,
         leased,
@@ -305,6 +320,31 @@ def test_a_runner_leaves_the_next_one_to_who_stands_by() -> None:
         return lambda: stage.check("a", "b", "c")
 
     explore(scenario, bound=0)
+
+
+def test_race_8_who_spins_for_its_results_one_by_one_needs_one_runner() -> None:
+    """However soon it submits the next future."""
+
+    class Patient(VirtualMailbox):
+        def get(self, wait: bool, timeout: float) -> bool:
+            return super().get(wait, -1)
+
+    def scenario(run: Run) -> Any:
+        stage = Stage(run, 2)
+        cache: Any = stage.pool.cache
+        cache._new_latch = cache._new_mailbox = lambda: Patient(run)
+
+        def main() -> None:
+            for job in "ab":
+                before = stage.pool.standby
+                stage.submit(job, lambda: run.wait(lambda: stage.pool.standby is not before)).result()
+            assert stage.runners == 1
+            stage.close()
+
+        run.spawn(main)
+        return lambda: stage.check("a", "b")
+
+    explore(scenario, bound=1)
 
 
 def test_race_5_a_runner_that_was_told_to_go_on_is_counted_on() -> None:

@@ -10,7 +10,7 @@ what happens to every future goes without: it begins, it ends, and its result is
              result and the error, if there is nothing in it yet. Its first item decides, and never changes. If that is
              the outcome, the future is done: what other attributes say of it follows, and is written by whoever comes.
 ``latch``    the mailbox of the thread that waits in `result`, if there is one. It spins there before it waits on the
-             condition; whoever resolves the future puts into it if it sees it. Missing it costs the spin.
+             condition; whoever has resolved the future puts into it if it sees it. Missing it costs the spin.
 
 Races
 =====
@@ -66,8 +66,10 @@ class Future(Base[T]):
         self.cached_call.clear()  # who has cancelled it may have been interrupted
         return None
 
-    def cached_resolve(self, result: T | None, error: BaseException | None) -> None:
-        """Set the result or, if there is one, the error; then tell everybody. Called by its runner.
+    def cached_resolve(self, result: T | None, error: BaseException | None) -> MailboxLike | None:
+        """Set the result or, if there is one, the error; then tell everybody, but for who spins. Called by its runner.
+
+        Return the mailbox to put into for that one, if there is one.
 
         Raises:
             concurrent.futures.InvalidStateError: Somebody else has.
@@ -76,9 +78,7 @@ class Future(Base[T]):
             self.set_result(result)  # type: ignore[arg-type]
         else:
             self.set_exception(error)
-        latch = self.cached_latch
-        if latch is not None:
-            latch.put()
+        return self.cached_latch
 
     def cancel(self) -> bool:
         """Cancel the future if it has not begun, and let go of what it was to run."""
@@ -177,8 +177,10 @@ class LazyFuture(Future[T]):
         """See `concurrent.futures.Future.set_running_or_notify_cancel`."""
         return self.cached_begin() is not None
 
-    def cached_resolve(self, result: T | None, error: BaseException | None) -> None:
-        """Set the result or, if there is one, the error; then tell everybody. Called by its runner.
+    def cached_resolve(self, result: T | None, error: BaseException | None) -> MailboxLike | None:
+        """Set the result or, if there is one, the error; then tell everybody, but for who spins. Called by its runner.
+
+        Return the mailbox to put into for that one, if there is one.
 
         Raises:
             concurrent.futures.InvalidStateError: Somebody else has.
@@ -197,10 +199,8 @@ class LazyFuture(Future[T]):
                 self._result, self._exception = result, error
                 self._end_as("FINISHED", "add_result" if error is None else "add_exception")
             self._invoke_callbacks()  # type: ignore[attr-defined]
-        latch = self.cached_latch
-        if latch is not None:
-            latch.put()
         del error, outcome  # see `result`
+        return self.cached_latch
 
     def _settle(self) -> None:
         """Write down the outcome that was the first. Whoever comes does, and they all write the same."""

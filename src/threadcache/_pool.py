@@ -12,7 +12,8 @@ The facts
 ``numbers``  those that no runner has. A runner needs one to serve the line, so the limit is how many there are. It is
              the runner that takes it, in its worker, and not the submitter, who may be interrupted anywhere.
 ``running``  the runners that have begun, by their thread's ident. Written by the runner.
-``coming``   whether the runner that was last asked for, or has parked, has ``begun``. Until then it is *on its way*.
+``coming``   whether the runner that was last asked for, has parked or has resolved a future has ``begun`` anything
+             since. Until then it is *on its way*.
 ``parked``   mailboxes of runners that wait for the next future, still with their worker and number. In a pool of one
              the runner keeps its worker (*lease*) and waits there; in others one that finds nobody there spins before
              it gives its worker back: what is submitted in that moment costs neither a job of the cache's nor a runner.
@@ -68,6 +69,16 @@ Races
    runner that gets no successor, it goes on serving the line itself after its future.
 
 7. *Fork.* In the child all this is replaced. A runner that finds that its line is not the pool's any more ends.
+
+8. *Between one future and the next.* Who takes a result as soon as it is there, and submits again, is faster than the
+   runner R is in parking, and would send for another. So if R has resolved a future and finds the line empty, it makes
+   itself one that is on its way (1), before it tells who spins for the result (2), and stays that until it has claimed
+   a future (3) or parks or leaves. What it lets go is gone before (1), and it calls nothing in between. After (3) it
+   says that it has begun, and looks at the line once more (with the line's lock, as in race 1), for what was appended
+   between the two. Who sees that the future is done without waiting for (2) may send for another runner.
+
+9. *A finalizer on the way.* The interpreter may run anybody's finalizers in any thread. One that blocks in a runner's
+   that is on its way keeps that from coming, and what counts on it waits for as long.
 
 Callbacks
 =========
@@ -244,9 +255,11 @@ class Pool:
             underneath = self.running.get(ident)
             if ident not in worker_idents or (underneath is not None and underneath.begun):  # race 3
                 return
+        if not self.line:
+            return  # what was there has been claimed meanwhile
         # The number is the most likely one.
         name = f"{self.prefix}_{min(len(self.running), self.limit - 1)}" if self.prefix else None
-        runner = Runner(self, name, stays=self.lease, lingers=self.cache._spins)
+        runner = Runner(self, name, borrowed=True)
         self.cache.start_thread_soon(runner.run, runner.deliver, name)
         # Only now: nobody must count on a start that may fail, or that they have interrupted.
         self.coming = runner.begun

@@ -26,7 +26,8 @@ class Runner:
     """Serves a pool's line in a thread. That thread alone calls its methods, and writes its fields."""
 
     __slots__ = (
-        "begun",  # empty until it is not on its way any more, and while it is parked; read unlocked by `Pool.ensure`
+        "begun",  # empty while it is on its way, as it is while it is parked; read unlocked by `Pool.ensure`
+        "borrowed",  # constant: its thread is a worker that the cache has given it
         "claim",  # constant: an iterator that claims futures
         "claiming",  # what it has claimed may not be in `future` yet; read unlocked at exit
         "current_name",  # of its thread
@@ -44,12 +45,13 @@ class Runner:
         "stays",  # constant: it parks instead of giving its worker back
     )
 
-    def __init__(self, pool: Pool, name: str | None = None, *, stays: bool = False, lingers: bool = False) -> None:
+    def __init__(self, pool: Pool, name: str | None = None, *, borrowed: bool = False) -> None:
         self.pool = pool
         self.line = pool.line
         self.claim: Iterator[Future[Any]] = iter(pool.line.popleft, None)
-        self.stays = stays
-        self.lingers = lingers
+        self.borrowed = borrowed
+        self.stays = borrowed and pool.lease
+        self.lingers = borrowed and pool.cache._spins
         self.begun: list[bool] = []
         self.claiming = self.parked = self.resolving = False
         self.fn: Callable[..., object] | None = None
@@ -72,6 +74,7 @@ class Runner:
             if numbered:
                 if pool.initializer is None or pool.enter_thread():
                     self._serve()
+                    self.begun.append(True)
                 if self.line is not pool.line:
                     return  # race 7
                 self.give_number_back()
@@ -124,7 +127,9 @@ class Runner:
                 self.line.appendleft(future)
             else:
                 with suppress(InvalidStateError):  # somebody has just cancelled it
-                    future.cached_resolve(None, error)
+                    latch = future.cached_resolve(None, error)
+                    if latch is not None:
+                        latch.put()
 
     def run_until(self, future: Future[Any], outer: Runner) -> None:
         """Serve the line inside of another runner, until a future is done or there is nothing more to serve."""
@@ -152,7 +157,11 @@ class Runner:
         while self._claim() or self._park():
             if self.future is None:
                 continue
-            if pool.line:
+            left = bool(pool.line)
+            if not self.begun:
+                self.begun.append(True)
+                left = not pool.is_empty()  # race 8
+            if left:
                 pool.send_for_next()
             self._run_future()
             if self.line is not pool.line:
@@ -235,9 +244,13 @@ class Runner:
         if self.line is not pool.line:
             return  # race 7
         self.resolving = True
-        future.cached_resolve(result, failure)
+        latch = future.cached_resolve(result, failure)
         self.resolving = False
         self.future = None
         # An exception refers to the frames that its traceback names and these to their callers: to this one, where it
         # must not meet itself or its future.
         del result, failure, future
+        if self.borrowed and not self.line and self.line is pool.line:
+            self.begun = pool.coming = []  # race 8
+        if latch is not None:
+            latch.put()
