@@ -10,6 +10,8 @@ import operator
 import sys
 import threading
 import weakref
+from collections import deque
+from contextlib import contextmanager
 from contextvars import Context
 from functools import partial
 from queue import SimpleQueue
@@ -18,15 +20,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import DEADLINE, call, child, until
+from outcome import Error, Value
 
 from threadcache import ThreadCache
 from threadcache._backend import Mailbox, quick
+from threadcache._stats import Tally
+from threadcache._threads import report
 from threadcache._worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.skipif(quick is None, reason="there is none without the native mailbox and the GIL")
+pytestmark = pytest.mark.skipif(quick is None, reason="there is none without the native mailbox")
 
 
 class StruckError(Exception):
@@ -256,9 +261,7 @@ def test_what_start_does_not_do_it_leaves_undone(cache: ThreadCache) -> None:
     for wrong in (None, done.append, None), (int, None, None), (int, done.append, 1), (int, done.append, other_str):
         assert quick.start(cache, *wrong) is False
     assert quick.start(SimpleNamespace(), int, done.append, None) is False
-    nobody = ThreadCache()
-    assert quick.start(nobody, int, done.append, None) is False
-    assert not cache._line and not nobody._line and not done
+    assert not cache._line and not done
     for count in range(8):
         if count != 4:
             with pytest.raises(TypeError, match=f"takes 4 arguments \\({count} given\\)"):
@@ -321,13 +324,17 @@ def test_who_is_on_its_way_need_not_be_woken_unless_it_asks_itself(alone: Alone)
     assert quick is not None
     worker = alone.cache._waking = alone.worker
     submit = (alone.cache, int, alone.deliver, None)
-    assert quick.start(*submit) is False  # it is not
+    refused = pytest.raises(RuntimeError, match="no thread to be had")
+    with refused:  # it is not
+        quick.start(*submit)
     worker.mailbox.put()
     worker.delivering = True
-    assert quick.start(*submit) is False
+    with refused:
+        quick.start(*submit)
     worker.delivering = False
     worker.ident = threading.get_ident()
-    assert quick.start(*submit) is False
+    with refused:
+        quick.start(*submit)
     assert not alone.cache._line
     worker.ident += 1
     assert quick.start(*submit) is True
@@ -355,6 +362,84 @@ def test_finalizers_find_the_job_in_the_line_and_its_worker_called(alone: Alone)
     assert cache._waking is worker
 
 
+@contextmanager
+def bound(**others: Any) -> Iterator[None]:
+    """Have the twin use other functions of the line and the list: where other threads come in between."""
+    assert quick is not None
+    types = Worker, ThreadCache, Tally, Value
+    helpers = Error, threading.gettrace, threading.getprofile, report, lambda: None
+    own = {"append": deque.append, "popleft": deque.popleft, "popitem": dict.popitem}
+    quick.bind(types, (*helpers, *(own | others).values()))
+    try:
+        yield
+    finally:
+        quick.bind(types, (*helpers, *own.values()))
+
+
+def test_a_job_that_others_claim_first_is_left_to_them(alone: Alone) -> None:
+    """The worker that came for it lists itself again."""
+
+    def popleft(line: deque[Any]) -> Any:
+        line.clear()
+        return line.popleft()
+
+    worker = alone.worker
+    with bound(popleft=popleft):
+        assert alone.run(lambda: 1) is True
+    assert alone.done == [0]
+    assert alone.cache._idle == {worker: worker.mailbox}
+    assert worker.job is None and not worker.delivering
+
+
+def test_who_finds_no_worker_starts_none_for_a_job_that_has_been_claimed(alone: Alone) -> None:
+    assert quick is not None
+    cache, claimed = alone.cache, []
+
+    def popitem(idle: dict[Any, Any]) -> Any:
+        claimed.append(cache._line.popleft())
+        return idle.popitem()
+
+    with bound(popitem=popitem):
+        assert quick.start(cache, int, alone.deliver, None) is True
+    assert len(claimed) == 1
+    assert cache.stats().start_failures == 0
+
+
+def test_a_job_that_is_claimed_while_no_thread_is_to_be_had_is_accepted() -> None:
+    assert quick is not None
+    claimed: list[Any] = []
+
+    def refuse(*args: Any) -> None:
+        claimed.append(cache._line.popleft())
+        raise RuntimeError("there is no thread to be had")
+
+    cache = ThreadCache(_start_thread=refuse)
+    assert quick.start(cache, int, print, None) is True
+    assert len(claimed) == 1 and cache.stats().start_failures == 1
+
+
+def test_what_is_raised_while_a_thread_is_started_is_raised_and_the_job_taken_back() -> None:
+    assert quick is not None
+
+    def refuse(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    cache = ThreadCache(_start_thread=refuse)
+    with pytest.raises(KeyboardInterrupt):
+        quick.start(cache, int, print, None)
+    assert not cache._line and not cache._workers
+
+
+def test_a_worker_with_another_mailbox_is_called_too(alone: Alone) -> None:
+    from threadcache._mailbox import Mailbox
+
+    assert quick is not None
+    cache, worker = alone.cache, alone.worker
+    worker.mailbox = cache._idle[worker] = Mailbox()
+    assert quick.start(cache, int, alone.deliver, None) is True
+    assert not worker.mailbox.is_empty() and cache._waking is worker
+
+
 def test_what_is_no_worker_is_not_run(cache: ThreadCache) -> None:
     assert quick is not None
     assert quick.run(SimpleNamespace()) is None
@@ -369,8 +454,8 @@ from threadcache._worker import Worker
 spec = importlib.util.find_spec("threadcache._native")
 slots = *Worker.__slots__, *ThreadCache.__slots__[2:], *Tally.__slots__, "value", "_unwrapped"
 others = type("Others", (), dict.fromkeys(slots, 1))
-nine = (len,) * 9
-for known in (), ((), ()), ((int,) * 4, nine[1:]), ((1,) * 4, nine), ((int,) * 4, nine), ((others,) * 4, nine):
+eight = (len,) * 8
+for known in (), ((), ()), ((int,) * 4, eight[1:]), ((1,) * 4, eight), ((int,) * 4, eight), ((others,) * 4, eight):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     try:
@@ -408,12 +493,16 @@ assert new.stats().jobs == 2
 
 def test_a_cache_from_which_something_is_missing_is_for_the_twin(cache: ThreadCache) -> None:
     assert quick is not None
-    for name in ThreadCache.__slots__[2:]:
+    for name in "_clock", "_idle", "_line":
         value = getattr(cache, name)
         delattr(cache, name)
-        if name != "_left":  # which is only written
-            assert quick.start(cache, int, print, None) is False
+        assert quick.start(cache, int, print, None) is False
         setattr(cache, name, value)
+    waking = cache._waking
+    del cache._waking
+    with pytest.raises(AttributeError, match="_waking"):
+        quick.start(cache, int, print, None)
+    cache._waking = waking
     assert not cache._line
     assert quick.start(object.__new__(ThreadCache), int, print, None) is False
 

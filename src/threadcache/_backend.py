@@ -28,7 +28,7 @@ name_system_thread: Callable[[bytes], object] | None = None
 """Names the calling thread for the operating system; None where it is for others to do."""
 
 quick: types.ModuleType | None = None
-"""What has the common case of submitting and running jobs in C: `bind`, `start` and `run`. None: they are not there."""
+"""What submits and runs jobs in C: `bind`, `start` and `run`. None: the mailbox is the pure one."""
 
 if _CHOICE == "pure":
     WHY = "THREADCACHE_MAILBOX says so"
@@ -44,7 +44,7 @@ else:
         MAILBOX = "native"
         from . import _native
 
-        quick = _native if hasattr(_native, "bind") else None
+        quick = _native
 if MAILBOX == "pure":
     from ._mailbox import Mailbox
 

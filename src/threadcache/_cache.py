@@ -46,8 +46,8 @@ the claimant puts into the mailbox that it found there.
 a spinner to wake the next one. (Without that, a spinner would take the job that its own worker is about to claim for
 one that nobody comes for, and start a thread: G5.)
 
-*_quick_start*, *_quick_run*: with the native mailbox and the GIL, the common case of submitting a job and of running it
-as one step each, in C (`_quick.h`). What is told here is what they do too.
+*_quick_start*, *_quick_run*: with the native mailbox, the common case of submitting a job and of running it, in C
+(`_quick.h`). What is told here is what they do too.
 
 *_waking*: the worker that was last told so. Nothing depends on it being right or recent: it says whom to ask.
 
@@ -68,10 +68,11 @@ called   no      any        full    itself, when back from `deliver`: takes the 
 gone     no      no         empty
 ======== ======= ========== ======= =====================================================================
 
-A worker is *on its way* if its mailbox is full and it is not delivering: then it takes the token and looks at the
-line. Nothing stands in between but, in a new thread, a pause of some milliseconds at the most (`_worker.HOLD_BACK`);
-a finalizer that runs in that pause may submit and wait, for nobody counts on being on the way himself. That is no
-fourth fact beside the others but derived from them at each look, so that no exception can leave it behind wrong.
+A worker is *on its way* if its mailbox is full and it is not delivering: then it takes the token and looks at the line.
+Nothing stands in between but, in a new thread, a pause of some milliseconds at the most (`_worker.HOLD_BACK`), and
+finalizers that the interpreter runs there: they may submit and wait, for nobody counts on being on the way himself, but
+one that blocks for something else keeps those jobs waiting that were left to its worker. That is no fourth fact beside
+the others but derived from them at each look, so that no exception can leave it behind wrong.
 
 The rule
 ========
@@ -578,7 +579,7 @@ if quick is not None:
     quick.bind(
         (Worker, ThreadCache, Tally, Value),
         (
-            *(Error, threading.gettrace, threading.getprofile, report, lambda: None, ThreadCache._wake_next),
+            *(Error, threading.gettrace, threading.getprofile, report, lambda: None),
             *(deque.append, deque.popleft, dict.popitem),
         ),
     )

@@ -98,16 +98,16 @@ typedef struct {
     atomic_uint talks;  /* spins that are still to be longer since the other kind has hit */
 } Backoff;
 
-/* What `_quick.h` knows: classes and functions that it is told of, and where slots lie. Written with the GIL, and NULL
-   until then. */
+/* What `_quick.h` knows: classes and functions that it is told of, and where slots lie. Written before anybody else uses
+   the module, and NULL until then. */
 enum { WORKER, CACHE, TALLY, VALUE, TYPES };
-enum { ERROR, GET_TRACE, GET_PROFILE, REPORT, NOTHING, WAKE_NEXT, APPEND, POPLEFT, POPITEM, KNOWN };
+enum { ERROR, GET_TRACE, GET_PROFILE, REPORT, NOTHING, APPEND, POPLEFT, POPITEM, KNOWN };
 
 typedef struct {
     PyTypeObject *mailbox; /* the module's, which has it as an attribute too */
     PyTypeObject *types[TYPES];
     PyObject *known[KNOWN];
-    Py_ssize_t offsets[32];
+    struct PyMemberDef *slots[32];
 } Quick;
 
 typedef struct {
@@ -139,8 +139,9 @@ take(Mailbox *self)
 static int
 is_full(Mailbox *self)
 {
-    /* A relaxed look would do: `take` orders it. */
-    return atomic_load_explicit(&self->word, memory_order_relaxed) == FULL;
+    /* Before `take` a relaxed look would do. But who has been called is on its way only if it is not delivering, and
+       that is looked at afterwards. */
+    return atomic_load_explicit(&self->word, memory_order_acquire) == FULL;
 }
 
 /* Without the GIL: wait for it to look free, since we have what we need otherwise. */
@@ -517,11 +518,9 @@ let_go(Quick *quick)
 #include "_quick.h"
 
 static PyMethodDef native_methods[] = {
-#ifndef Py_GIL_DISABLED
     {"bind", quick_bind, METH_VARARGS, quick_bind_doc},
     {"run", quick_run, METH_O, quick_run_doc},
     {"start", (PyCFunction)(void (*)(void))quick_start, METH_FASTCALL, quick_start_doc},
-#endif
     {"name_thread", native_name_thread, METH_O, name_thread_doc},
     {"set_cores", native_set_cores, METH_O, set_cores_doc},
     {NULL, NULL, 0, NULL},

@@ -1,21 +1,20 @@
 /* The common case of submitting a job and of running it. Twin of `ThreadCache.start_thread_soon`, of `Worker._run_job`,
    and of what `Worker._serve` does from one job to the next; the model is told there. What is not the common case is
-   left to them, undone: a name, a trace function, a wrong argument, a thread that has to be started.
+   left to them, undone: a name, a trace function, a wrong argument.
 
-   With the GIL, all of it is one step but for `fn`, `deliver` and the helpers that it calls: nothing in between runs
-   Python code or gives up the GIL. So nobody comes between a look and what is done about it, and none of the model's
-   races takes place in here. (Up to Python 3.11 the collector may run where a tuple is made; what was seen before is
-   looked at again.) Without the GIL there is none of this: the twins do it all.
+   It takes the model's steps, in the model's order, and each is one call or one read or write of a slot, as it is there.
+   So it needs the GIL for nothing. With the GIL nothing in between runs Python code or gives the GIL up, but for `fn`,
+   `deliver`, the helpers that are called, and what is let go; without it, the model's races take place in here as well.
 
-   Nor does an asynchronous exception strike there. It would strike in the next Python function, and if `fn` is written
-   in C that is `deliver`, whose outcome nobody would hear of. So one is called in here where the twin would be struck.
+   Workers, caches and the like are Python's classes. A slot that another thread may write, or read, is read and written
+   through the interpreter, which knows how (`look`, `put_in`). One that does not change, or that nobody but the worker
+   itself looks at, is read where it lies (`PART`).
 
-   Workers, caches and the like are Python's classes; their slots are read and written where they lie. */
+   An asynchronous exception does not strike here. It would strike in the next Python function, and if `fn` is written
+   in C that is `deliver`, whose outcome nobody would hear of. So one is called in here where the twin would be struck. */
 
 #ifndef THREADCACHE_QUICK_H
 #define THREADCACHE_QUICK_H
-
-#ifndef Py_GIL_DISABLED
 
 #include <structmember.h>
 
@@ -39,15 +38,22 @@ static const struct {
 #undef ENTRY
 };
 
-/* The slot of an object; what is in there is borrowed. */
-#define PART(object, slot) (*(PyObject **)((char *)(object) + quick->offsets[slot]))
+/* A slot of an object; what is in there is borrowed. */
+#define PART(object, slot) (*(PyObject **)((char *)(object) + quick->slots[slot]->offset))
+
+/* What is in a slot, with a reference of its own. NULL, with an error: nothing. */
+static PyObject *
+look(Quick *quick, PyObject *object, int slot)
+{
+    return PyMember_GetOne((char *)object, quick->slots[slot]);
+}
 
 static void
-put_in(PyObject **slot, PyObject *value)
+put_in(Quick *quick, PyObject *object, int slot, PyObject *value)
 {
-    PyObject *before = *slot;
-    *slot = Py_NewRef(value);
-    Py_XDECREF(before);
+    int failed = PyMember_SetOne((char *)object, quick->slots[slot], value);
+    assert(!failed);
+    (void)failed;
 }
 
 static Py_ssize_t
@@ -73,86 +79,68 @@ native(Quick *quick, PyObject *mailbox)
     return Py_IS_TYPE(mailbox, quick->mailbox) ? (Mailbox *)mailbox : NULL;
 }
 
-/* Whether nothing is missing of a cache: somebody may have deleted an attribute. */
+/* Whether nothing is missing of a cache that is read where it lies: somebody may have deleted an attribute. */
 static int
 is_whole(Quick *quick, PyObject *cache)
 {
-    return PART(cache, CACHE__clock) != NULL && PART(cache, CACHE__idle) != NULL && PART(cache, CACHE__line) != NULL &&
-           PART(cache, CACHE__standby) != NULL && PART(cache, CACHE__waking) != NULL;
+    return PART(cache, CACHE__clock) != NULL && PART(cache, CACHE__idle) != NULL && PART(cache, CACHE__line) != NULL;
 }
 
-/* Whether the worker that was woken last is on its way, and is not the one that runs this. */
+/* Whether a slot holds True. -1: it holds nothing. */
+static int
+is_true(Quick *quick, PyObject *object, int slot)
+{
+    PyObject *flag = look(quick, object, slot);
+    Py_XDECREF(flag); /* compared, and not looked at */
+    return flag == NULL ? -1 : flag == Py_True;
+}
+
+/* Whether the worker that was woken last is on its way, and is not the one that runs this. -1: an error. */
 static int
 is_coming(Quick *quick, PyObject *cache)
 {
-    PyObject *waking = PART(cache, CACHE__waking);
-    Mailbox *mailbox = native(quick, PART(waking, WORKER_mailbox));
-    return mailbox != NULL && is_full(mailbox) && PART(waking, WORKER_delivering) == Py_False &&
-           PyLong_AsUnsignedLongMask(PART(waking, WORKER_ident)) != PyThread_get_thread_ident();
-}
-
-/* Claim the worker that became idle last: (worker, mailbox). NULL without an error: there is none for us. */
-static PyObject *
-claim_idle(Quick *quick, PyObject *cache)
-{
-    PyObject *idle = PART(cache, CACHE__idle), *last = PyObject_CallOneArg(quick->known[POPITEM], idle);
-    if (last == NULL) {
-        if (PyErr_ExceptionMatches(PyExc_KeyError)) {
-            PyErr_Clear();
+    PyObject *waking = look(quick, cache, CACHE__waking), *ident = NULL;
+    PyObject *mailbox = waking == NULL ? NULL : look(quick, waking, WORKER_mailbox);
+    int coming = -1;
+    if (mailbox != NULL) {
+        Mailbox *box = native(quick, mailbox);
+        coming = box != NULL && is_full(box);
+        if (coming) {
+            int delivering = is_true(quick, waking, WORKER_delivering);
+            coming = delivering < 0 ? -1 : !delivering;
         }
-        return NULL;
+        if (coming == 1) {
+            ident = look(quick, waking, WORKER_ident);
+            coming = ident == NULL ? -1 : PyLong_AsUnsignedLongMask(ident) != PyThread_get_thread_ident();
+        }
     }
-    PyObject *worker = PyTuple_GET_ITEM(last, 0), *mailbox = PyTuple_GET_ITEM(last, 1);
-    if (native(quick, mailbox) == NULL) {
-        (void)PyDict_SetItem(idle, worker, mailbox);
-        Py_CLEAR(last);
-    }
-    return last;
+    Py_XDECREF(ident);
+    Py_XDECREF(mailbox);
+    Py_XDECREF(waking);
+    return coming;
 }
 
-PyDoc_STRVAR(quick_start_doc, "start(cache, fn, deliver, name): `start_thread_soon`. False: nothing has been done.");
-
-static PyObject *
-quick_start(PyObject *module, PyObject *const *args, Py_ssize_t count)
+/* Claim the worker that became idle last, and call it. 0: there is none. -1: an error. */
+static int
+call_idle(Quick *quick, PyObject *cache)
 {
-    Quick *quick = &((State *)PyModule_GetState(module))->quick;
-    if (count != 4) {
-        PyErr_Format(PyExc_TypeError, "start() takes 4 arguments (%zd given)", count);
-        return NULL;
+    PyObject *last = PyObject_CallOneArg(quick->known[POPITEM], PART(cache, CACHE__idle));
+    if (last == NULL) {
+        if (!PyErr_ExceptionMatches(PyExc_KeyError)) {
+            return -1;
+        }
+        PyErr_Clear();
+        return 0;
     }
-    PyObject *cache = args[0], *fn = args[1], *deliver = args[2], *name = args[3];
-    if (is_finalizing() || quick->types[CACHE] == NULL || !PyObject_TypeCheck(cache, quick->types[CACHE]) ||
-        !is_whole(quick, cache) || !PyCallable_Check(fn) || !PyCallable_Check(deliver) ||
-        !(name == Py_None || PyUnicode_CheckExact(name)) ||
-        !(is_coming(quick, cache) || PyDict_GET_SIZE(PART(cache, CACHE__idle)) != 0)) {
-        Py_RETURN_FALSE;
+    PyObject *mailbox = PyTuple_GET_ITEM(last, 1);
+    Mailbox *box = native(quick, mailbox);
+    PyObject *put = box != NULL ? mailbox_put(box, NULL) : PyObject_CallMethod(mailbox, "put", NULL);
+    if (put != NULL) {
+        put_in(quick, cache, CACHE__waking, PyTuple_GET_ITEM(last, 0));
+        Py_DECREF(put);
     }
-    PyObject *identity = PyObject_CallNoArgs((PyObject *)&PyBaseObject_Type);
-    PyObject *job = identity == NULL ? NULL : PyTuple_Pack(4, identity, fn, deliver, name);
-    Py_XDECREF(identity);
-    if (job == NULL) {
-        return NULL;
-    }
-    PyObject *idle = NULL;
-    if (!is_coming(quick, cache) && (idle = claim_idle(quick, cache)) == NULL) {
-        Py_DECREF(job);
-        return PyErr_Occurred() ? NULL : Py_NewRef(Py_False);
-    }
-    PyObject *appended = PyObject_CallFunctionObjArgs(quick->known[APPEND], PART(cache, CACHE__line), job, NULL);
-    Py_DECREF(job);
-    if (idle != NULL) { /* also if there was no memory for the job: it looks, and goes back */
-        PyObject *put = mailbox_put((Mailbox *)PyTuple_GET_ITEM(idle, 1), NULL);
-        assert(put != NULL); /* what is listed is empty */
-        Py_XDECREF(put);
-        /* Only now: who was there before may go, and its finalizers run. */
-        put_in(&PART(cache, CACHE__waking), PyTuple_GET_ITEM(idle, 0));
-        Py_DECREF(idle);
-    }
-    if (appended == NULL) {
-        return NULL;
-    }
-    Py_DECREF(appended);
-    Py_RETURN_TRUE;
+    Py_DECREF(last);
+    return put == NULL ? -1 : 1;
 }
 
 /* The exception that has been raised, with its traceback. */
@@ -174,6 +162,72 @@ fetch_error(void)
 #endif
 }
 
+/* Raise it again. */
+static void
+restore_error(PyObject *error)
+{
+    PyErr_Restore(Py_NewRef(Py_TYPE(error)), error, PyException_GetTraceback(error));
+}
+
+/* After appending a job: see to it that somebody comes for it, or take it back. */
+static int
+see_to(Quick *quick, PyObject *cache, PyObject *job)
+{
+    int coming = is_coming(quick, cache);
+    if (coming == 0) {
+        coming = call_idle(quick, cache);
+    }
+    if (coming == 1) {
+        return 0;
+    }
+    PyObject *refusal = coming < 0 ? NULL : PyObject_CallMethod(cache, "_wake", "(O)", Py_False);
+    if (refusal == Py_None) {
+        Py_DECREF(refusal);
+        return 0;
+    }
+    int refused = refusal != NULL;
+    PyObject *error = refused ? refusal : fetch_error();
+    PyObject *removed = PyObject_CallMethod(PART(cache, CACHE__line), "remove", "(O)", job);
+    if (removed == NULL) {
+        PyErr_Clear();
+        if (refused) { /* somebody has claimed it: so there was a worker after all */
+            Py_DECREF(error);
+            return 0;
+        }
+    }
+    Py_XDECREF(removed);
+    restore_error(error);
+    return -1;
+}
+
+PyDoc_STRVAR(quick_start_doc, "start(cache, fn, deliver, name): `start_thread_soon`. False: nothing has been done.");
+
+static PyObject *
+quick_start(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    Quick *quick = &((State *)PyModule_GetState(module))->quick;
+    if (count != 4) {
+        PyErr_Format(PyExc_TypeError, "start() takes 4 arguments (%zd given)", count);
+        return NULL;
+    }
+    PyObject *cache = args[0], *fn = args[1], *deliver = args[2], *name = args[3];
+    if (is_finalizing() || quick->types[CACHE] == NULL || !PyObject_TypeCheck(cache, quick->types[CACHE]) ||
+        !is_whole(quick, cache) || !PyCallable_Check(fn) || !PyCallable_Check(deliver) ||
+        !(name == Py_None || PyUnicode_CheckExact(name))) {
+        Py_RETURN_FALSE;
+    }
+    PyObject *identity = PyObject_CallNoArgs((PyObject *)&PyBaseObject_Type), *appended = NULL;
+    PyObject *job = identity == NULL ? NULL : PyTuple_Pack(4, identity, fn, deliver, name);
+    Py_XDECREF(identity);
+    if (job != NULL) {
+        appended = PyObject_CallFunctionObjArgs(quick->known[APPEND], PART(cache, CACHE__line), job, NULL);
+    }
+    int failed = appended == NULL || see_to(quick, cache, job) < 0;
+    Py_XDECREF(appended);
+    Py_XDECREF(job);
+    return failed ? NULL : Py_NewRef(Py_True);
+}
+
 /* Report an exception as the twin does, which has it in hand meanwhile. */
 static void
 report_error(Quick *quick)
@@ -190,11 +244,21 @@ report_error(Quick *quick)
     Py_DECREF(error);
 }
 
+static PyObject *
+get_async_exc(void)
+{
+#ifdef Py_GIL_DISABLED
+    return _Py_atomic_load_ptr_relaxed(&PyThreadState_Get()->async_exc);
+#else
+    return PyThreadState_Get()->async_exc;
+#endif
+}
+
 /* Have an asynchronous exception strike here, if there is one. Return -1 if it does. */
 static int
 be_struck(Quick *quick)
 {
-    if (PyThreadState_Get()->async_exc == NULL) {
+    if (get_async_exc() == NULL) {
         return 0;
     }
     PyObject *done = PyObject_CallNoArgs(quick->known[NOTHING]);
@@ -203,14 +267,14 @@ be_struck(Quick *quick)
 }
 
 static void
-count(PyObject **number)
+count(Quick *quick, PyObject *tally, int slot)
 {
-    PyObject *next = PyLong_FromSsize_t(PyLong_AsSsize_t(*number) + 1);
+    PyObject *next = PyLong_FromSsize_t(PyLong_AsSsize_t(PART(tally, slot)) + 1);
     if (next == NULL) {
         PyErr_Clear(); /* there is no memory for it */
         return;
     }
-    put_in(number, next);
+    put_in(quick, tally, slot, next);
     Py_DECREF(next);
 }
 
@@ -237,7 +301,7 @@ call_fn(Quick *quick, PyObject *worker, PyObject *job)
     PyObject *time = PyObject_CallNoArgs(PART(PART(worker, WORKER_cache), CACHE__clock));
     PyObject *running = time == NULL ? NULL : PyTuple_Pack(3, PyTuple_GET_ITEM(job, 1), Py_None, time);
     if (running != NULL) {
-        put_in(&PART(worker, WORKER_running), running);
+        put_in(quick, worker, WORKER_running, running);
         Py_DECREF(running);
         result = PyObject_CallNoArgs(PyTuple_GET_ITEM(job, 1));
     }
@@ -248,8 +312,8 @@ call_fn(Quick *quick, PyObject *worker, PyObject *job)
     if (result != NULL) {
         value = PyType_GenericAlloc(quick->types[VALUE], 0);
         if (value != NULL) {
-            put_in(&PART(value, VALUE_value), result);
-            put_in(&PART(value, VALUE__unwrapped), Py_False);
+            put_in(quick, value, VALUE_value, result);
+            put_in(quick, value, VALUE__unwrapped, Py_False);
         }
         Py_DECREF(result);
     }
@@ -267,15 +331,15 @@ run_claimed(Quick *quick, PyObject *worker)
         error = fetch_error();
     }
     /* `fn` is let go before anybody hears of the result. */
-    put_in(&PART(worker, WORKER_running), Py_None);
+    put_in(quick, worker, WORKER_running, Py_None);
     Py_DECREF(job);
     int more = 0, home = is_at_home(quick, worker);
     if (home) {
-        count(&PART(PART(worker, WORKER_tally), TALLY_jobs));
+        count(quick, PART(worker, WORKER_tally), TALLY_jobs);
         while (outcome == NULL && (outcome = PyObject_CallOneArg(quick->known[ERROR], error)) == NULL) {
             report_error(quick);
         }
-        put_in(&PART(worker, WORKER_delivering), Py_True);
+        put_in(quick, worker, WORKER_delivering, Py_True);
         if (PyDict_SetItem(PART(cache, CACHE__idle), worker, PART(worker, WORKER_mailbox)) < 0) {
             report_error(quick);
         }
@@ -288,7 +352,7 @@ run_claimed(Quick *quick, PyObject *worker)
         }
         PyObject *answer = PyObject_CallOneArg(deliver, outcome);
         if (answer == NULL) {
-            count(&PART(PART(worker, WORKER_tally), TALLY_deliver_errors));
+            count(quick, PART(worker, WORKER_tally), TALLY_deliver_errors);
             report_error(quick);
         }
         Py_XDECREF(answer);
@@ -319,41 +383,86 @@ run_in_context(Quick *quick, PyObject *worker)
 static int
 see_to_the_next(Quick *quick, PyObject *cache)
 {
-    Mailbox *standby = native(quick, PART(cache, CACHE__standby));
-    int spins = standby != NULL && atomic_load_explicit(&standby->spins, memory_order_relaxed);
-    if (spins || is_coming(quick, cache)) {
-        put_in(&PART(cache, CACHE__left), spins ? Py_True : Py_False);
+    put_in(quick, cache, CACHE__left, Py_True);
+    PyObject *standby = look(quick, cache, CACHE__standby);
+    if (standby == NULL) {
+        return -1;
+    }
+    Mailbox *latch = native(quick, standby);
+    int spins = latch != NULL && atomic_fetch_or_explicit(&latch->spins, 0, memory_order_acq_rel);
+    Py_DECREF(standby);
+    if (spins) {
         return 0;
     }
-    PyObject *done = PyObject_CallOneArg(quick->known[WAKE_NEXT], cache);
-    Py_XDECREF(done);
-    return done == NULL ? -1 : 0;
+    put_in(quick, cache, CACHE__left, Py_False);
+    int coming = is_coming(quick, cache);
+    if (coming == 0) {
+        PyObject *done = PyObject_CallMethod(cache, "_wake_next", NULL);
+        coming = done == NULL ? -1 : 1;
+        Py_XDECREF(done);
+    }
+    return coming < 0 ? -1 : 0;
+}
+
+/* Take a worker off the list, if it is still there. -1: an error. */
+static int
+unlist(PyObject *idle, PyObject *worker)
+{
+    if (PyDict_DelItem(idle, worker) == 0) {
+        return 1;
+    }
+    if (!PyErr_ExceptionMatches(PyExc_KeyError)) {
+        return -1;
+    }
+    PyErr_Clear();
+    return 0;
 }
 
 /* What `_serve` and `_claim` do before the next job. 1: it is claimed. 0: there is none, or it is for them to do. */
 static int
-claim_next(Quick *quick, PyObject *worker, int more)
+claim_next(Quick *quick, PyObject *worker, int *more)
 {
     PyObject *cache = PART(worker, WORKER_cache), *line = PART(worker, WORKER_line), *idle = PART(cache, CACHE__idle);
     Mailbox *mailbox = native(quick, PART(worker, WORKER_mailbox));
-    if (!is_at_home(quick, worker) || length(line) == 0 || PART(worker, WORKER_retiring) != Py_False ||
-        mailbox == NULL) {
+    if (!is_at_home(quick, worker) || length(line) == 0 || mailbox == NULL) {
         return 0;
     }
     int listed = PyDict_Contains(idle, worker);
-    if (listed != 0) {
-        if (listed < 0 || !more || PyDict_DelItem(idle, worker) < 0) {
-            return listed < 0 || PyErr_Occurred() ? -1 : 0;
+    if (listed == 1) {
+        if (!*more) {
+            return 0;
         }
-    } else if (!take(mailbox)) {
-        return 0; /* it has been claimed, and the put is to come */
+        listed = unlist(idle, worker);
+        if (listed == 0) {
+            return 0; /* it has been claimed meanwhile */
+        }
+    } else if (listed == 0) {
+        /* Claimed; the put may be yet to come. Whether it is in order to leave is said before that. */
+        if (!is_full(mailbox)) {
+            return 0;
+        }
+        int retiring = is_true(quick, worker, WORKER_retiring);
+        if (retiring != 0) {
+            return retiring < 0 ? -1 : 0;
+        }
+        int taken = take(mailbox);
+        assert(taken); /* nobody else does */
+        (void)taken;
     }
-    put_in(&PART(worker, WORKER_delivering), Py_False);
-    PyObject *job = PyObject_CallOneArg(quick->known[POPLEFT], line);
-    if (job == NULL) {
+    if (listed < 0) {
         return -1;
     }
-    put_in(&PART(worker, WORKER_job), job);
+    put_in(quick, worker, WORKER_delivering, Py_False);
+    PyObject *job = PyObject_CallOneArg(quick->known[POPLEFT], line);
+    if (job == NULL) {
+        if (!PyErr_ExceptionMatches(PyExc_IndexError)) {
+            return -1;
+        }
+        PyErr_Clear(); /* somebody was faster */
+        *more = 1;
+        return PyDict_SetItem(idle, worker, (PyObject *)mailbox);
+    }
+    put_in(quick, worker, WORKER_job, job);
     Py_DECREF(job);
     return length(line) == 0 || see_to_the_next(quick, cache) == 0 ? 1 : -1;
 }
@@ -383,7 +492,7 @@ quick_run(PyObject *module, PyObject *worker)
         if (!known) {
             break;
         }
-        int more = run_in_context(quick, worker), next = more < 0 ? -1 : claim_next(quick, worker, more);
+        int more = run_in_context(quick, worker), next = more < 0 ? -1 : claim_next(quick, worker, &more);
         if (next < 1) {
             return next < 0 ? NULL : PyBool_FromLong(more);
         }
@@ -400,10 +509,10 @@ quick_bind(PyObject *module, PyObject *args)
     Quick *quick = &((State *)PyModule_GetState(module))->quick, bound = *quick, before = *quick;
     PyTypeObject **types = bound.types;
     PyObject **known = bound.known;
-    if (!PyArg_ParseTuple(args, "(O!O!O!O!)(OOOOOOOOO):bind", &PyType_Type, &types[WORKER], &PyType_Type, &types[CACHE],
+    if (!PyArg_ParseTuple(args, "(O!O!O!O!)(OOOOOOOO):bind", &PyType_Type, &types[WORKER], &PyType_Type, &types[CACHE],
                           &PyType_Type, &types[TALLY], &PyType_Type, &types[VALUE], &known[ERROR], &known[GET_TRACE],
-                          &known[GET_PROFILE], &known[REPORT], &known[NOTHING], &known[WAKE_NEXT], &known[APPEND],
-                          &known[POPLEFT], &known[POPITEM])) {
+                          &known[GET_PROFILE], &known[REPORT], &known[NOTHING], &known[APPEND], &known[POPLEFT],
+                          &known[POPITEM])) {
         return NULL;
     }
     for (int slot = 0; slot < SLOT_COUNT; slot++) {
@@ -412,7 +521,7 @@ quick_bind(PyObject *module, PyObject *args)
             return NULL;
         }
         int is_slot = Py_IS_TYPE(descriptor, &PyMemberDescr_Type);
-        bound.offsets[slot] = is_slot ? ((PyMemberDescrObject *)descriptor)->d_member->offset : 0;
+        bound.slots[slot] = is_slot ? ((PyMemberDescrObject *)descriptor)->d_member : NULL;
         Py_DECREF(descriptor);
         if (!is_slot) {
             PyErr_Format(PyExc_TypeError, "%s is no slot", slot_names[slot].name);
@@ -430,5 +539,4 @@ quick_bind(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
-#endif
 #endif
