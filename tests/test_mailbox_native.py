@@ -318,6 +318,62 @@ assert spun(module.Mailbox(SPIN * 1e6))
 """)
 
 
+def test_who_waits_for_a_result_is_not_displaced_by_who_waits_for_work() -> None:
+    """Nor a worker at the end of its work by one that has none. They park, and that is no miss."""
+    run("""
+import importlib.util
+spec = importlib.util.find_spec("threadcache._native")
+def kept(first, second, second_seconds):
+    "Whether the first goes on spinning while the second waits."
+    finish = in_thread(first.get, True, 0)
+    until(lambda: first.is_spinning() or not finish.thread.is_alive())
+    assert not in_thread(second.get, True, second_seconds)()
+    first.put()
+    return finish()
+def tries(*arguments):
+    for attempt in range(10):
+        module = importlib.util.module_from_spec(spec)  # which has learnt nothing yet
+        spec.loader.exec_module(module)
+        module.set_cores(2)
+        if kept(*[module.Mailbox(LONG, shared) for shared in arguments[:2]], arguments[2]):
+            box = module.Mailbox(LONG)  # nobody is there any more
+            finish = in_thread(box.get, True, DEADLINE)
+            until(lambda: box.is_spinning() or not finish.thread.is_alive())
+            spins = box.is_spinning()
+            box.put()
+            if finish() and spins:
+                return
+    raise AssertionError(arguments)
+tries(True, False, 0.05)
+tries(True, False, 0)
+tries(False, False, 0.05)
+""")
+
+
+def test_in_a_forked_process_nobody_spins_any_more() -> None:
+    """Or who was there, and is no thread of the child's, would keep its workers from spinning."""
+    run(
+        """
+box = Mailbox(LONG, True)
+finish = in_thread(box.get, True, 0)
+until(box.is_spinning)
+child = os.fork()
+if not child:
+    mine = Mailbox(LONG)
+    finish = in_thread(mine.get, True, DEADLINE)
+    until(mine.is_spinning)
+    time.sleep(0.3)
+    spins = mine.is_spinning()
+    mine.put()
+    os._exit(finish() and spins)
+box.put()
+assert finish()
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+""",
+        *("-W", "ignore::DeprecationWarning"),
+    )
+
+
 def test_a_signal_during_the_spin_is_not_slept_through() -> None:
     """Parking does not notice a signal that has come before, so somebody must look in between."""
     run(

@@ -6,6 +6,7 @@ import math
 import os
 import platform
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -83,4 +84,7 @@ def _cores() -> int:
 
 
 if MAILBOX == "native":
-    set_cores(_cores())
+    _begin = partial(set_cores, _cores())
+    _begin()
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_begin)

@@ -19,9 +19,10 @@
    `lock`      of each mailbox, a lock of the interpreter's (which parks as everything else in it does); locked whenever
                nobody is in between. It is made by the owner, before the word says PARKED for the first time; the
                putter that finds PARKED unlocks it, once, and whoever has been PARKED and finds FULL locks it, once.
-   `spinner`   of the module: who spins. Whoever begins writes itself, and whoever reads somebody else there stops: one
-               thread spins at a time, and it is the one that began last, the warmest. The value is compared and never
-               followed, so it may be of a mailbox that is gone, or of a forked process's parent.
+   `spinner`   of the module: who spins, and its rank (see below). Whoever begins writes itself, whoever reads somebody
+               else there stops, and whoever stops by itself erases itself: one thread spins at a time, and of a rank it
+               is the one that began last, the warmest. The value is compared and never followed, so it may be of a
+               mailbox that is gone. A forked process begins with nobody there. Relaxed: two may spin for the moment of a look.
    `backoffs`  of the module, one for workers and one for everybody else: how many waits are to do without spinning.
                Relaxed, and updates may get lost: it is a guess, and any value is right.
 
@@ -42,6 +43,11 @@
    go one way at a stroke and come back at a stroke. One token that comes too late costs it two wake-ups, and the spins
    that they outlast. So after a hit of one kind the other's spins are longer for a while. Where only workers spin, for
    jobs that nobody waits for, a longer spin would save nobody anything but cost CPU time.
+
+   Who may spin if several want to: first who waits for a result, since it is the next to do something; then who waits
+   for work at the end of other work, which is sure to come here; then a worker that may or may not be the next to be
+   called, and if somebody before it spins, it parks. (Without the GIL several are done at the same time. When whoever
+   came last spun, those who waited for results were put off by workers without work, and slept.)
 
    With one core to run on there is nobody to wait for, and the owner gives its core away a few times instead: whoever
    wants to put gets it, and finds nobody parked.
@@ -87,6 +93,9 @@
 
 /* Looks at the word between two looks at the clock, which takes as long as some of them. */
 #define LOOKS 8
+
+/* The bits of a spinner's rank, which are zero in an address. */
+#define RANK 3
 
 /* How often the core is given away where there is only one. */
 #define YIELDS 4
@@ -219,9 +228,9 @@ learn(Mailbox *self, int hit, int late)
     }
 }
 
-/* Without the GIL: look for the token, for a while. Return whether it is there. */
+/* Without the GIL: look for the token, for a while. Return whether it is there. `brief`: it will not park after that. */
 static int
-spin(Mailbox *self)
+spin(Mailbox *self, int brief)
 {
     State *state = self->state;
     if (state->single_core) {
@@ -233,8 +242,7 @@ spin(Mailbox *self)
         }
         return 0;
     }
-    const uintptr_t me = (uintptr_t)self;
-    uintptr_t newest = me;
+    const uintptr_t rank = self->shared ? 2 : brief ? 1 : 0, me = (uintptr_t)self | rank;
     Backoff *backoff = &state->backoffs[self->shared];
     int probes = get(&backoff->missed) != 0 && !get(&backoff->trusts), full = 0;
     unsigned talks = get(&backoff->talks);
@@ -244,7 +252,14 @@ spin(Mailbox *self)
         usual += TALK * self->spin;
     }
     int64_t time = now(), late = time + usual, end = probes ? time + (1 + PROBE) * self->spin : late;
-    atomic_store_explicit(&state->spinner, me, memory_order_relaxed);
+    uintptr_t newest = atomic_load_explicit(&state->spinner, memory_order_relaxed);
+    do {
+        if ((newest & RANK) > rank) {
+            return 0;
+        }
+    } while (!atomic_compare_exchange_weak_explicit(&state->spinner, &newest, me, memory_order_relaxed,
+                                                    memory_order_relaxed));
+    newest = me;
     do {
         for (int look = 0; look < LOOKS && !(full = is_full(self)); look++) {
             pause_core();
@@ -252,7 +267,12 @@ spin(Mailbox *self)
         /* The token first: who took our place may have done so after putting it. */
     } while (!full && (newest = atomic_load_explicit(&state->spinner, memory_order_relaxed)) == me &&
              (time = now()) < end);
-    if (full || newest == me) { /* who was displaced has learnt nothing */
+    int displaced = newest != me;
+    if (!displaced) {
+        atomic_compare_exchange_strong_explicit(&state->spinner, &newest, 0, memory_order_relaxed,
+                                                memory_order_relaxed);
+    }
+    if (full || !displaced) { /* who was displaced has learnt nothing */
         learn(self, full, time > late);
     }
     if (full) {
@@ -378,7 +398,7 @@ mailbox_get(Mailbox *self, PyObject *const *args, Py_ssize_t count)
             atomic_exchange_explicit(&self->spins, 1, memory_order_acq_rel);
         }
         Py_BEGIN_ALLOW_THREADS
-        result = spins && spin(self) ? 1 : wait == 0 ? 0 : -1;
+        result = spins && spin(self, wait == 0) ? 1 : wait == 0 ? 0 : -1;
         /* Only a thread that is parked already is woken by a signal, so one that has come while the main thread was
            spinning would have to wait for the token. Workers get no signals, and so park without a look: that costs the
            GIL, and comes too late if the interpreter has gone meanwhile. */
@@ -432,7 +452,7 @@ mailbox_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     if (self != NULL) {
         atomic_init(&self->word, EMPTY);
         atomic_init(&self->spins, 0);
-        self->shared = shared;
+        self->shared = shared != 0;
         self->spin = (int64_t)(spin * 1000);
         self->state = PyType_GetModuleState(type);
     }
@@ -490,7 +510,7 @@ native_name_thread(PyObject *Py_UNUSED(module), PyObject *name)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(set_cores_doc, "Say on how many cores this process may run: with one, nobody spins.");
+PyDoc_STRVAR(set_cores_doc, "Say, as a process begins, on how many cores it may run: with one, nobody spins.");
 
 static PyObject *
 native_set_cores(PyObject *module, PyObject *cores)
@@ -499,7 +519,9 @@ native_set_cores(PyObject *module, PyObject *cores)
     if (number == -1 && PyErr_Occurred()) {
         return NULL;
     }
-    ((State *)PyModule_GetState(module))->single_core = number == 1;
+    State *state = PyModule_GetState(module);
+    state->single_core = number == 1;
+    atomic_store_explicit(&state->spinner, 0, memory_order_relaxed); /* it would be one of the parent's */
     Py_RETURN_NONE;
 }
 
