@@ -200,9 +200,9 @@ class ThreadCache:
         on_worker_exit: The same, in a worker that leaves; not in workers that the interpreter's exit cuts off.
         warn_at: Issue one `RuntimeWarning` when this many threads live. Nothing but a warning: the cache has no limit.
         spin: Microseconds that the warmest idle worker looks for its next job before it parks; so does who waits for a
-            front end's result. While the two find each other so, three times as long; after a spin in vain, up to four
-            times. 0: never. None: what ``THREADCACHE_SPIN`` says, or 20. Only the native mailbox spins, and not on a
-            single core, nor where it rarely finds anything.
+            front end's result. While the two find each other so, three times as long (four without the GIL); after a
+            spin in vain, up to four times. 0: never. None: what ``THREADCACHE_SPIN`` says, or 20. Only the native
+            mailbox spins, and not on a single core, nor where it rarely finds anything.
 
     Raises:
         TypeError: An argument has the wrong type.
