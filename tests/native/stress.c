@@ -121,7 +121,7 @@ get_letter(Letterbox *letters, int64_t wait)
     }
     int spins = may_spin(box);
     CHECK(make_lock(box) == 0);
-    int there = (spins && spin(box)) || park(box, wait < 0 ? -1 : wait / 1000) > 0;
+    int there = (spins && spin(box, wait == 0)) || park(box, wait < 0 ? -1 : wait / 1000) > 0;
     CHECK(!there || take(box));
     return there;
 }
