@@ -25,7 +25,7 @@ from outcome import Error, Value
 from threadcache import ThreadCache
 from threadcache._backend import Mailbox, quick
 from threadcache._stats import Tally
-from threadcache._threads import report
+from threadcache._threads import HOOK_NAMES, report
 from threadcache._worker import Worker
 
 if TYPE_CHECKING:
@@ -367,7 +367,7 @@ def bound(**others: Any) -> Iterator[None]:
     """Have the twin use other functions of the line and the list: where other threads come in between."""
     assert quick is not None
     types = Worker, ThreadCache, Tally, Value
-    helpers = Error, threading.gettrace, threading.getprofile, report, lambda: None
+    helpers = Error, vars(threading), *HOOK_NAMES, report, lambda: None
     own = {"append": deque.append, "popleft": deque.popleft, "popitem": dict.popitem}
     quick.bind(types, (*helpers, *(own | others).values()))
     try:
@@ -450,12 +450,15 @@ def test_it_is_bound_to_classes_with_the_slots_that_it_knows() -> None:
 import importlib.util
 from threadcache import ThreadCache
 from threadcache._stats import Tally
-from threadcache._worker import Worker
+from threadcache._worker import Value, Worker
 spec = importlib.util.find_spec("threadcache._native")
 slots = *Worker.__slots__, *ThreadCache.__slots__[2:], *Tally.__slots__, "value", "_unwrapped"
 others = type("Others", (), dict.fromkeys(slots, 1))
-eight = (len,) * 8
-for known in (), ((), ()), ((int,) * 4, eight[1:]), ((1,) * 4, eight), ((int,) * 4, eight), ((others,) * 4, eight):
+nine = len, {}, "trace", "profile", len, len, len, len, len
+for known in (
+    *((), ((), ()), ((int,) * 4, nine[1:]), ((1,) * 4, nine), ((int,) * 4, nine), ((others,) * 4, nine)),
+    ((Worker, ThreadCache, Tally, Value), (len,) * 9),
+):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     try:
@@ -505,6 +508,25 @@ def test_a_cache_from_which_something_is_missing_is_for_the_twin(cache: ThreadCa
     cache._waking = waking
     assert not cache._line
     assert quick.start(object.__new__(ThreadCache), int, print, None) is False
+
+
+@pytest.mark.parametrize("name", ["gettrace", "getprofile"])
+@pytest.mark.parametrize(
+    "other", ["type(None)", "lambda: done", "eval('lambda: _trace_hook or _profile_hook', vars(threading))"]
+)
+def test_where_threading_keeps_its_hooks_otherwise_there_is_none(name: str, other: str) -> None:
+    """Then the twin asks its functions."""
+    done = child(f"""
+import threading
+done = None
+threading.{name} = {other}
+import threadcache
+assert threadcache.default_cache._quick_start is None
+done = threading.Event()
+threadcache.start_thread_soon(int, lambda result: done.set())
+assert done.wait(30)
+""")
+    assert not done.stderr
 
 
 def test_without_the_known_shape_of_an_outcome_there_is_none() -> None:

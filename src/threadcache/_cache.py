@@ -162,7 +162,7 @@ from outcome import Error, Value
 from . import _debug
 from ._backend import LONGEST, MOST_SPIN, SPIN, Mailbox, quick
 from ._stats import JobInfo, Stats, Tally
-from ._threads import DAEMON, on_shutdown, report, start_thread, wait_for_end, warn
+from ._threads import DAEMON, HOOK_NAMES, on_shutdown, report, start_thread, wait_for_end, warn
 from ._worker import Worker, new_value
 
 if TYPE_CHECKING:
@@ -573,13 +573,13 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 if not DAEMON:
     on_shutdown(_before_shutdown)
-if new_value is Value:
-    quick = None  # it would not know how to make one
+if new_value is Value or None in HOOK_NAMES:
+    quick = None  # it would not know how to make one, or where to look
 if quick is not None:
     quick.bind(
         (Worker, ThreadCache, Tally, Value),
         (
-            *(Error, threading.gettrace, threading.getprofile, report, lambda: None),
+            *(Error, vars(threading), *HOOK_NAMES, report, lambda: None),
             *(deque.append, deque.popleft, dict.popitem),
         ),
     )

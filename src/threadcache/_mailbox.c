@@ -51,7 +51,7 @@ typedef struct {
 /* What `_quick.h` and `_quick_run.h` know: classes and functions that they are told of, and where slots lie. Written
    before anybody else uses the module, and NULL until then. */
 enum { WORKER, CACHE, TALLY, VALUE, TYPES };
-enum { ERROR, GET_TRACE, GET_PROFILE, REPORT, NOTHING, APPEND, POPLEFT, POPITEM, KNOWN };
+enum { ERROR, HOOKS, TRACE, PROFILE, REPORT, NOTHING, APPEND, POPLEFT, POPITEM, KNOWN };
 
 typedef struct {
     PyTypeObject *mailbox; /* the module's, which has it as an attribute too */

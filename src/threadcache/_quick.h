@@ -234,10 +234,10 @@ quick_bind(PyObject *module, PyObject *args)
     Quick *quick = &((State *)PyModule_GetState(module))->quick, bound = *quick, before = *quick;
     PyTypeObject **types = bound.types;
     PyObject **known = bound.known;
-    if (!PyArg_ParseTuple(args, "(O!O!O!O!)(OOOOOOOO):bind", &PyType_Type, &types[WORKER], &PyType_Type, &types[CACHE],
-                          &PyType_Type, &types[TALLY], &PyType_Type, &types[VALUE], &known[ERROR], &known[GET_TRACE],
-                          &known[GET_PROFILE], &known[REPORT], &known[NOTHING], &known[APPEND], &known[POPLEFT],
-                          &known[POPITEM])) {
+    if (!PyArg_ParseTuple(args, "(O!O!O!O!)(OO!UUOOOOO):bind", &PyType_Type, &types[WORKER], &PyType_Type,
+                          &types[CACHE], &PyType_Type, &types[TALLY], &PyType_Type, &types[VALUE], &known[ERROR], &PyDict_Type,
+                          &known[HOOKS], &known[TRACE], &known[PROFILE], &known[REPORT], &known[NOTHING],
+                          &known[APPEND], &known[POPLEFT], &known[POPITEM])) {
         return NULL;
     }
     for (int slot = 0; slot < SLOT_COUNT; slot++) {

@@ -56,13 +56,19 @@ count(Quick *quick, PyObject *tally, int slot)
     Py_DECREF(next);
 }
 
-/* Whether a function of `threading` returns what the worker knows. -1: it has been struck. */
+/* Whether a hook of `threading` is the one that the worker knows. -1: an error. */
 static int
-is_known(PyObject *get, PyObject *known)
+is_known(Quick *quick, int name, PyObject *known)
 {
-    PyObject *found = PyObject_CallNoArgs(get);
-    Py_XDECREF(found); /* compared, and not looked at */
-    return found == NULL ? -1 : found == known;
+    PyObject *hook = NULL;
+#if PY_VERSION_HEX >= 0x030D0000
+    int failed = PyDict_GetItemRef(quick->known[HOOKS], quick->known[name], &hook) < 0;
+#else
+    hook = Py_XNewRef(PyDict_GetItemWithError(quick->known[HOOKS], quick->known[name]));
+    int failed = hook == NULL && PyErr_Occurred() != NULL;
+#endif
+    Py_XDECREF(hook); /* compared, and not looked at */
+    return failed ? -1 : hook == known;
 }
 
 /* Whether the worker's process is the one that it began in. */
@@ -262,8 +268,8 @@ quick_run(PyObject *module, PyObject *worker)
             PyTuple_GET_ITEM(PART(worker, WORKER_job), 3) != Py_None) {
             break;
         }
-        int known = is_known(quick->known[GET_TRACE], PART(worker, WORKER_trace));
-        known = known == 1 ? is_known(quick->known[GET_PROFILE], PART(worker, WORKER_profile)) : known;
+        int known = is_known(quick, TRACE, PART(worker, WORKER_trace));
+        known = known == 1 ? is_known(quick, PROFILE, PART(worker, WORKER_profile)) : known;
         if (known < 0) {
             return NULL;
         }

@@ -132,6 +132,22 @@ def name_thread(thread: threading.Thread, name: str) -> None:
         _tell_system(name.encode(errors="replace"))
 
 
+def _hook_name(get: Callable[[], object]) -> str | None:
+    """The name of the global that a function of `threading` returns, if that is all it does."""
+    code, simple = getattr(get, "__code__", None), _hook_name_model.__code__
+    if code is None or code.co_code != simple.co_code or get.__globals__ is not vars(threading):
+        return None
+    return str(code.co_names[0])
+
+
+def _hook_name_model() -> object:
+    return GIL
+
+
+HOOK_NAMES = _hook_name(threading.gettrace), _hook_name(threading.getprofile)
+"""Where `threading` keeps the trace and the profile function of new threads, for those to whom a call is dear."""
+
+
 def on_shutdown(callback: Callable[[], object]) -> None:
     """Have ``callback()`` called when the interpreter begins to wait for its non-daemon threads.
 
