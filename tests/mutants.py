@@ -80,6 +80,7 @@ MUTANTS = [
     ("G16 trim takes the warmest", "_cache", "listed[: max(0, len(listed) - keep)]", "listed[keep:]", "g16_trim"),
     ("G16 drain does not wait", "_cache", "            while self._workers:", "            while False:", "g16_drain"),
     ("G16 drain forgets that workers may not park", "_cache", "            self._drains[nudge] = nudge", "            pass", "g16_drain"),
+    ("G16 a drain stumbles over another", "_cache", "        with suppress(IndexError):  # another drain", "        with suppress():  # another drain", "g16"),
     ("G16 drain leaves threads that are about to end", "_cache", "            ended = wait_for_end(self._ending.popleft(), deadline)", "            self._ending.popleft()", "g16_drain or drained"),
     ("G16 a leaving worker nudges whoever drained before", "_worker", "        cache._workers.pop(self, None)\n        for nudge in list(cache._drains.values()):  # listed", "        drains = list(cache._drains.values())\n        cache._workers.pop(self, None)\n        for nudge in drains:  # listed", "g16_drain"),
     ("G16 drain waits for itself", "_cache", "if get_ident() in [worker.ident for worker in list(self._workers)]:", "if False:", "g16_drain"),

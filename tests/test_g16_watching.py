@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+from collections import deque
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -216,6 +217,19 @@ def test_g16_two_drains_at_once(cache: ThreadCache) -> None:
     for thread in threads:
         thread.join()
         assert results.get()
+
+
+def test_g16_a_drain_that_another_one_is_ahead_of(cache: ThreadCache) -> None:
+    """They share the waiting for the system's threads, and which takes the last is decided by its being taken."""
+
+    class Taken(deque[int]):
+        def __len__(self) -> int:
+            self.clear()
+            return 1
+
+    cache._ending = Taken([1])
+    assert cache.drain(DEADLINE)
+    cache._ending = deque()
 
 
 @pytest.mark.parametrize("where", ["fn", "deliver", "hook"])

@@ -153,6 +153,7 @@ import threading
 import time
 import weakref
 from collections import deque
+from contextlib import suppress
 from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -532,8 +533,9 @@ class ThreadCache:
         finally:
             self._drains.pop(nudge, None)
         ended = True
-        while self._ending and ended:
-            ended = wait_for_end(self._ending.popleft(), deadline)
+        with suppress(IndexError):  # another drain may take the last one
+            while ended:
+                ended = wait_for_end(self._ending.popleft(), deadline)
         return ended
 
     def __repr__(self) -> str:

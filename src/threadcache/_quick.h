@@ -235,8 +235,8 @@ quick_bind(PyObject *module, PyObject *args)
     PyTypeObject **types = bound.types;
     PyObject **known = bound.known;
     if (!PyArg_ParseTuple(args, "(O!O!O!O!)(OO!UUOOOOO):bind", &PyType_Type, &types[WORKER], &PyType_Type,
-                          &types[CACHE], &PyType_Type, &types[TALLY], &PyType_Type, &types[VALUE], &known[ERROR], &PyDict_Type,
-                          &known[HOOKS], &known[TRACE], &known[PROFILE], &known[REPORT], &known[NOTHING],
+                          &types[CACHE], &PyType_Type, &types[TALLY], &PyType_Type, &types[VALUE], &known[ERROR],
+                          &PyDict_Type, &known[HOOKS], &known[TRACE], &known[PROFILE], &known[REPORT], &known[NOTHING],
                           &known[APPEND], &known[POPLEFT], &known[POPITEM])) {
         return NULL;
     }

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from outcome import Error, Outcome, Value
 
 from . import _debug
+from ._backend import quick
 from ._threads import GIL, adopt_thread, forget_thread, name_thread, report, set_signal_mask, warn
 
 if TYPE_CHECKING:
@@ -29,14 +30,15 @@ HOLD_BACK = () if GIL else (0, 0.0001, 0.001, 0.005)
 With fewer cores than threads that could run, one thread more is no help to those that serve a flood of small jobs, and
 a thousand hinder them: whatever lock one needs, its holder waits for a core. On two cores without the GIL (3.13),
 30,000 empty jobs at once took 2.4 to 35 us each on 94 to 1,337 threads; with this, 1.7 to 2.3 us on 27 to 93. With the
-pure mailbox, whose jobs take longer, it went from 7 to 78 us and up to 5,184 threads to 5 to 45 us and up to 2,979. If
-the line stands still at the first look, as it does when jobs block, it costs a yield. CPython's GIL has the same effect
-by itself: 3 us on 4 to 9 threads.
+pure mailbox, whose jobs take longer, it went from 7 to 78 us on 259 to 5,184 to 4 to 60 us on 7 to 2,827. PyPy
+went from up to 124 us and 1,177 threads to 36 us and 109. If the line stands still at the first look, as it does when
+jobs block, it costs a yield, or with the pure mailbox a short sleep. CPython's GIL has the same effect by itself: 3 us
+on 4 to 9 threads.
 """
 
 
-_yield = getattr(os, "sched_yield", partial(time.sleep, 0))
-# Where there is a choice: on Linux, `time.sleep(0)` sleeps as long as the shortest sleep, 85 us here.
+_yield = os.sched_yield if quick and hasattr(os, "sched_yield") else partial(time.sleep, 0)
+# On Linux, `time.sleep(0)` sleeps as long as the shortest sleep: 85 us. The twins' jobs take that long to be headway.
 
 
 worker_idents: dict[int, bool] = {}
