@@ -39,8 +39,8 @@ class Stage:
     def after(self, job: Callable[[], Any], tell: Callable[[], object]) -> Any:
         """Have a job done, and ``tell()`` called when its future is, as if somebody was spinning for it."""
         begin = threading.Event()
-        future = self.executor.submit(lambda: [begin.wait(DEADLINE), job()][1])
-        future.cached_latch = SimpleNamespace(put=tell)  # type: ignore[attr-defined]
+        future: Any = self.executor.submit(lambda: [begin.wait(DEADLINE), job()][1])
+        future.cached_latch = SimpleNamespace(put=tell)
         begin.set()
         return future
 
@@ -75,10 +75,11 @@ def test_what_is_submitted_as_the_next_future_begins_is_not(
 
     class Hesitant(Runner):
         __slots__ = ("hesitates",)
+        hesitates: list[bool]
 
         @property
         def begun(self) -> list[bool]:
-            return self.hesitates  # type: ignore[no-any-return]
+            return self.hesitates
 
         @begun.setter
         def begun(self, plain: list[bool]) -> None:
@@ -91,9 +92,9 @@ def test_what_is_submitted_as_the_next_future_begins_is_not(
 
 
 def test_no_runner_is_sent_for_when_the_future_has_been_claimed_already() -> None:
-    pool = Pool(2, "", None, math.inf, default_cache)
     sent: list[Any] = []
-    pool.cache = SimpleNamespace(_spins=True, start_thread_soon=lambda *job: sent.append(job))  # type: ignore[assignment]
+    pool: Any = Pool(2, "", None, math.inf, default_cache)
+    pool.cache = SimpleNamespace(_spins=True, start_thread_soon=lambda *job: sent.append(job))
 
     class Line(deque[Any]):
         def append(self, future: Any) -> None:
@@ -131,10 +132,11 @@ def test_a_forked_childs_pool_does_not_count_on_its_parents_runner() -> None:
 def test_a_struck_runner_tells_who_spins() -> None:
     pool = Pool(2, "", None, math.inf, default_cache)
     runner = Runner(pool)
-    runner.future = future = pool.new_future(pool, (None, int, (), {}))
+    future: Any = pool.new_future(pool, (None, int, (), {}))
+    runner.future = future
     assert future.cached_begin() is not None
     told: list[bool] = []
-    future.cached_latch = SimpleNamespace(put=lambda: told.append(future.done()))  # type: ignore[assignment]
+    future.cached_latch = SimpleNamespace(put=lambda: told.append(future.done()))
     runner._put_right(KeyboardInterrupt())
     assert told == [True]
     with pytest.raises(KeyboardInterrupt):
